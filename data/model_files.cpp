@@ -1,0 +1,185 @@
+#include "data/model_files.h"
+
+#include <ATen/ops/empty.h>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "data/json_text.h"
+#include "data/safetensors.h"
+#include "data/sha256.h"
+#include "data/shape_text.h"
+#include "data/tensor_copy.h"
+
+namespace spq::data {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using WeightMap = std::map<std::string, std::string>;  // tensor -> file name
+
+constexpr const char* kSingleFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+constexpr size_t kFingerprintBytes = 4096;  // at either end of each tensor
+
+WeightMap read_index(const fs::path& path) {
+  const Json index = read_json_file(path);
+  check(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
+        "{}: expected an object with a weight_map", path.string());
+  WeightMap map;
+  for (const auto& [name, file] : index["weight_map"].items()) {
+    check(file.is_string(), "{}: weight_map '{}' is {}, expected a file name", path.string(), name,
+          file.dump());
+    const auto file_name = file.get<std::string>();
+    check(!file_name.empty() && fs::path(file_name).filename() == file_name && file_name != "..",
+          "{}: weight_map '{}' names '{}', expected a file in the same folder", path.string(), name,
+          file_name);
+    map.emplace(name, file_name);
+  }
+  check(!map.empty(), "{}: weight_map is empty", path.string());
+  return map;
+}
+
+/// Every tensor the index puts into this shard is there, and the shard holds no other.
+void check_shard(const SafetensorsFile& shard, const WeightMap& map, const fs::path& index) {
+  const std::string file_name = shard.path().filename().string();
+  for (const auto& [name, place] : map) {
+    check(place != file_name || shard.entries().contains(name),
+          "{}: tensor '{}' is not in {}, where {} puts it", index.parent_path().string(), name, file_name,
+          index.filename().string());
+  }
+  for (const auto& [name, entry] : shard.entries()) {
+    const auto found = map.find(name);
+    check(found != map.end() && found->second == file_name, "{}: holds tensor '{}', which {} {}",
+          shard.path().string(), name, index.filename().string(),
+          found == map.end() ? "does not list" : "puts into " + found->second);
+  }
+}
+
+const TensorEntry& entry_of(const SafetensorsFile& file, const std::string& name) {
+  return file.entries().at(name);
+}
+
+/// Where `name` is. Error naming `model_dir` when it is nowhere.
+const SafetensorsFile& file_of(const std::map<std::string, const SafetensorsFile*>& where,
+                               const std::string& name, const fs::path& model_dir) {
+  const auto found = where.find(name);
+  check(found != where.end(), "{}: no tensor '{}' in the model", model_dir.string(), name);
+  return *found->second;
+}
+
+void check_range(const SafetensorsFile& file, const std::string& name, int64_t begin, int64_t end,
+                 int64_t size) {
+  check(0 <= begin && begin <= end && end <= size, "{}: tensor '{}': range [{}, {}) is not inside [0, {})",
+        file.path().string(), name, begin, end, size);
+}
+
+}  // namespace
+
+ModelFiles::ModelFiles(const fs::path& model_dir) : model_dir_(model_dir) {
+  std::error_code ignored;
+  check(fs::is_directory(model_dir, ignored), "{}: no such folder", model_dir.string());
+  const fs::path index = model_dir / kIndexFile;
+  // Both present: the single file counts, as in transformers.
+  if (fs::exists(model_dir / kSingleFile, ignored)) {
+    files_.push_back(std::make_unique<SafetensorsFile>(model_dir / kSingleFile));
+  } else {
+    check(fs::exists(index, ignored), "{}: holds neither {} nor {}", model_dir.string(), kSingleFile,
+          kIndexFile);
+    const WeightMap map = read_index(index);
+    WeightMap shards;  // file name -> one tensor of it
+    for (const auto& [name, file] : map) shards.emplace(file, name);
+    for (const auto& [file, name] : shards) {
+      check(fs::exists(model_dir / file, ignored), "{}: missing, but {} puts tensor '{}' into it",
+            (model_dir / file).string(), kIndexFile, name);
+      files_.push_back(std::make_unique<SafetensorsFile>(model_dir / file));
+      check_shard(*files_.back(), map, index);
+    }
+  }
+  for (const auto& file : files_) {
+    for (const auto& [name, entry] : file->entries()) where_.emplace(name, file.get());
+  }
+}
+
+ModelFiles::~ModelFiles() = default;
+ModelFiles::ModelFiles(ModelFiles&&) noexcept = default;
+
+bool ModelFiles::has(const std::string& name) const {
+  return where_.contains(name);
+}
+
+std::vector<std::string> ModelFiles::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : where_) names.push_back(name);
+  return names;
+}
+
+std::vector<int64_t> ModelFiles::shape(const std::string& name) const {
+  return entry_of(file_of(where_, name, model_dir_), name).shape;
+}
+
+at::ScalarType ModelFiles::dtype(const std::string& name) const {
+  const SafetensorsFile& file = file_of(where_, name, model_dir_);
+  const std::string& dtype = entry_of(file, name).dtype;
+  if (dtype == "F32") return at::kFloat;
+  if (dtype == "F16") return at::kHalf;
+  if (dtype == "BF16") return at::kBFloat16;
+  fail("{}: tensor '{}' has dtype {}, expected F32, F16 or BF16", file.path().string(), name, dtype);
+}
+
+void ModelFiles::expect_shape(const std::string& name, const std::vector<int64_t>& expected) const {
+  const SafetensorsFile& file = file_of(where_, name, model_dir_);
+  const std::vector<int64_t>& found = entry_of(file, name).shape;
+  check(found == expected, "{}: tensor '{}' has shape {}, expected {}", file.path().string(), name,
+        shape_text(found), shape_text(expected));
+}
+
+at::Tensor ModelFiles::read_rows(const std::string& name, int64_t begin, int64_t end) const {
+  const at::ScalarType type = dtype(name);
+  const SafetensorsFile& file = file_of(where_, name, model_dir_);
+  const TensorEntry& entry = entry_of(file, name);
+  check(!entry.shape.empty(), "{}: tensor '{}' is a scalar, expected a vector or matrix",
+        file.path().string(), name);
+  check_range(file, name, begin, end, entry.shape[0]);
+  std::vector<int64_t> part = entry.shape;
+  part[0] = end - begin;
+  at::Tensor result = at::empty(part, at::TensorOptions(type));
+  if (result.numel() == 0) return result;
+  const size_t row_bytes = (entry.end - entry.begin) / static_cast<size_t>(entry.shape[0]);
+  copy_bytes(file.bytes(), entry.begin + static_cast<size_t>(begin) * row_bytes, result.nbytes(),
+             result.data_ptr());
+  return result;
+}
+
+at::Tensor ModelFiles::read_columns_transposed(const std::string& name, int64_t begin, int64_t end) const {
+  const at::ScalarType type = dtype(name);
+  const SafetensorsFile& file = file_of(where_, name, model_dir_);
+  const TensorEntry& entry = entry_of(file, name);
+  check(entry.shape.size() == 2, "{}: tensor '{}' has shape {}, expected a matrix", file.path().string(),
+        name, shape_text(entry.shape));
+  check_range(file, name, begin, end, entry.shape[1]);
+  at::Tensor result = at::empty({end - begin, entry.shape[0]}, at::TensorOptions(type));
+  const MappedMatrix matrix{&file.bytes(), entry.begin, entry.shape[0], entry.shape[1],
+                            static_cast<size_t>(result.element_size())};
+  copy_columns_transposed(matrix, begin, end, result.data_ptr());
+  return result;
+}
+
+at::Tensor ModelFiles::read(const std::string& name) const {
+  const std::vector<int64_t> whole = shape(name);
+  return read_rows(name, 0, whole.empty() ? 0 : whole[0]);
+}
+
+std::string ModelFiles::fingerprint() const {
+  Sha256 hash;
+  for (const auto& [name, file] : where_) {
+    const TensorEntry& entry = entry_of(*file, name);
+    const size_t part = std::min(kFingerprintBytes, entry.end - entry.begin);
+    hash.update(fmt::format("{} {} {}\n", name, entry.dtype, shape_text(entry.shape)));
+    hash.update(file->bytes().data() + entry.begin, part);
+    hash.update(file->bytes().data() + entry.end - part, part);
+  }
+  return hash.finish();
+}
+
+}  // namespace spq::data

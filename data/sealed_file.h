@@ -1,0 +1,23 @@
+// A checksum over a whole HDF5 file, kept in its user block: the 512 bytes at the start that HDF5 leaves to
+// the application.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string_view>
+
+namespace spq::data {
+
+inline constexpr size_t kSealSize = 512;
+
+/// Whether `first_bytes` of a file can only be those of a sealed one.
+bool looks_sealed(std::string_view first_bytes);
+
+/// Writes the seal over the first kSealSize bytes. `path` is named in errors, `file` is what is sealed.
+void seal_file(const std::filesystem::path& file, const std::filesystem::path& path);
+
+/// Error naming the file unless it exists and no byte of it changed since it was sealed. Done before HDF5
+/// sees the file: the library can crash on damaged metadata.
+void check_seal(const std::filesystem::path& path);
+
+}  // namespace spq::data

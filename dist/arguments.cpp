@@ -1,0 +1,48 @@
+#include "dist/arguments.h"
+
+#include <cstring>
+
+#include "core/error.h"
+
+namespace spq::dist {
+
+namespace {
+
+bool is_plain(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.is_cpu() && tensor.is_contiguous();
+}
+
+}  // namespace
+
+void assert_gather_arguments(const Communicator& comm, const at::Tensor& shard, const at::Tensor& whole,
+                             const RowPartition& rows) {
+  SPQ_ASSERT(is_plain(shard) && is_plain(whole));
+  SPQ_ASSERT(rows.world_size() == comm.world_size());
+  SPQ_ASSERT(shard.dim() >= 1 && shard.dim() == whole.dim());
+  SPQ_ASSERT(shard.scalar_type() == whole.scalar_type());
+  SPQ_ASSERT(shard.size(0) == rows.count(comm.rank()));
+  SPQ_ASSERT(whole.size(0) == rows.num_rows());
+  SPQ_ASSERT(shard.sizes().slice(1) == whole.sizes().slice(1));
+}
+
+void assert_exchange_arguments(const Communicator& comm, std::span<const at::Tensor> send,
+                               std::span<const at::Tensor> receive) {
+  const auto world = static_cast<size_t>(comm.world_size());
+  SPQ_ASSERT(send.size() == world && receive.size() == world);
+  for (size_t r = 0; r < world; ++r) SPQ_ASSERT(is_plain(send[r]) && is_plain(receive[r]));
+  const auto self = static_cast<size_t>(comm.rank());
+  SPQ_ASSERT(send[self].nbytes() == receive[self].nbytes());
+}
+
+void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tensor, int root) {
+  SPQ_ASSERT(is_plain(tensor));
+  SPQ_ASSERT(root >= 0 && root < comm.world_size());
+}
+
+void copy_bytes(const at::Tensor& from, const at::Tensor& to) {
+  SPQ_ASSERT(from.nbytes() == to.nbytes());
+  if (from.nbytes() == 0 || from.const_data_ptr() == to.const_data_ptr()) return;
+  std::memcpy(to.mutable_data_ptr(), from.const_data_ptr(), from.nbytes());
+}
+
+}  // namespace spq::dist

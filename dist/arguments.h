@@ -1,0 +1,28 @@
+// What every backend checks and does with the tensors of a call.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+
+#include "dist/communicator.h"
+
+namespace spq::dist {
+
+/// Asserts what all_gather_rows promises: contiguous host tensors of one dtype, rows of one shape, this
+/// rank's count.
+void assert_gather_arguments(const Communicator& comm, const at::Tensor& shard, const at::Tensor& whole,
+                             const RowPartition& rows);
+
+/// Asserts one contiguous host tensor per rank on both sides.
+void assert_exchange_arguments(const Communicator& comm, std::span<const at::Tensor> send,
+                               std::span<const at::Tensor> receive);
+
+/// Asserts a contiguous host tensor and a root that exists.
+void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tensor, int root);
+
+/// Copies the bytes of `from` over those of `to`: as many bytes, or it asserts. The same memory is left
+/// alone.
+void copy_bytes(const at::Tensor& from, const at::Tensor& to);
+
+}  // namespace spq::dist

@@ -1,0 +1,36 @@
+// Causal softmax attention with grouped key/value heads, and its gradient.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace spq::model {
+
+struct AttentionShape {
+  int64_t batch;
+  int64_t length;  // tokens per sequence
+  int64_t heads;
+  int64_t kv_heads;  // divides heads
+  int64_t head_dim;
+};
+
+struct AttentionResult {
+  at::Tensor out;        // [batch * length, heads * head_dim]
+  at::Tensor logsumexp;  // kept for the backward pass
+};
+
+struct AttentionGradients {
+  at::Tensor q;  // [batch * length, heads, head_dim]
+  at::Tensor k;  // [batch * length, kv_heads, head_dim]
+  at::Tensor v;
+};
+
+/// softmax(q k^T / sqrt(head_dim), causal) v. q [batch * length, heads, head_dim], k and v with kv_heads;
+/// query head h reads key/value head h / (heads / kv_heads).
+AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const AttentionShape& shape);
+
+AttentionGradients attention_backward(const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k,
+                                      const at::Tensor& v, const AttentionResult& forward,
+                                      const AttentionShape& shape);
+
+}  // namespace spq::model

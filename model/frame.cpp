@@ -1,0 +1,37 @@
+#include "model/frame.h"
+
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/matmul.h>
+
+#include "model/rows.h"
+
+namespace spq::model {
+namespace {
+
+at::Tensor hadamard(const at::Tensor& x, const kernels::HadamardPlan& plan,
+                    kernels::HadamardDirection direction) {
+  SPQ_ASSERT(x.size(-1) == plan.n);
+  at::Tensor y = at::empty_like(x);
+  dispatch_dtype(x.scalar_type(), [&]<class T>(T*) {
+    const T* in = row_data<T>(x);
+    T* out = row_data<T>(y);
+    for_rows(x.numel() / plan.n, plan.n, [&](int64_t begin, int64_t end) {
+      kernels::hadamard_rows(in + begin * plan.n, out + begin * plan.n, end - begin, plan, direction);
+    });
+  });
+  return y;
+}
+
+}  // namespace
+
+at::Tensor Frame::enter(const at::Tensor& x) const {
+  if (plan_) return hadamard(x, *plan_, kernels::HadamardDirection::kForward);
+  return rotation_.defined() ? at::matmul(x, rotation_) : x;
+}
+
+at::Tensor Frame::leave(const at::Tensor& x) const {
+  if (plan_) return hadamard(x, *plan_, kernels::HadamardDirection::kInverse);
+  return rotation_.defined() ? at::matmul(x, rotation_.t()) : x;
+}
+
+}  // namespace spq::model

@@ -1,0 +1,34 @@
+// The rotation that a quantization point looks through.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "kernels/hadamard.h"
+
+namespace spq::model {
+
+/// An orthogonal map of the last dimension: none, a dense matrix (x R) or a Hadamard transform (row-wise H
+/// x). The decoder layer does not know which one it was given (design.md 3, "two frames, one layer
+/// function").
+class Frame {
+ public:
+  /// No rotation: the data is already in the frame where it is quantized.
+  Frame() = default;
+  /// `rotation` [n, n], in the dtype of the data it will see.
+  explicit Frame(at::Tensor rotation) : rotation_(std::move(rotation)) {}
+  explicit Frame(kernels::HadamardPlan plan) : plan_(plan) {}
+
+  bool is_none() const { return !rotation_.defined() && !plan_; }
+  /// x [..., n] -> the rotated x; x itself when there is no rotation.
+  at::Tensor enter(const at::Tensor& x) const;
+  /// The inverse of enter.
+  at::Tensor leave(const at::Tensor& x) const;
+
+ private:
+  at::Tensor rotation_;
+  std::optional<kernels::HadamardPlan> plan_;
+};
+
+}  // namespace spq::model

@@ -1,0 +1,26 @@
+// A quantization point: a tensor replaced by its quantized self, seen through a rotation.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "kernels/fake_quant.h"
+#include "model/frame.h"
+
+namespace spq::model {
+
+/// x_hat = Q(x R) R^T and e = x_hat - x, in the frame and dtype of x (design.md 3). `error` is undefined
+/// where nothing is quantized; x_hat is x itself then.
+struct PointResult {
+  at::Tensor x_hat;
+  at::Tensor error;
+};
+
+/// Passes rows x [..., n] through the quantizer `spec` behind `frame`. The error is rotated back, not x: what
+/// rounding R to bf16 costs is then relative to e, not to x.
+PointResult quantize_point(const at::Tensor& x, const Frame& frame, const kernels::QuantSpec& spec);
+
+/// M += sum over rows of g^T e, the only thing a learned rotation needs from a point. g, e [..., n]; M [n, n]
+/// in the accumulator dtype (fp32, or double for double). Nothing happens where e is undefined.
+void accumulate_moment(at::Tensor& moment, const at::Tensor& gradient, const at::Tensor& error);
+
+}  // namespace spq::model

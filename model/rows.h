@@ -1,0 +1,52 @@
+// From tensors to the row kernels: dtype dispatch, contiguity, threads over rows.
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "kernels/bfloat16.h"
+
+namespace spq::model {
+
+/// Rows that a thread should take at least, so that starting it pays.
+inline int64_t row_grain(int64_t cols) {
+  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, cols));
+}
+
+/// Calls body(first_row, last_row) for parts of 0..rows from LibTorch's threads.
+template <class Body>
+void for_rows(int64_t rows, int64_t cols, const Body& body) {
+  at::parallel_for(0, rows, row_grain(cols), body);
+}
+
+/// Calls body with a null pointer of the element type of `dtype`: float, double or kernels::bfloat16.
+template <class Body>
+void dispatch_dtype(at::ScalarType dtype, const Body& body) {
+  switch (dtype) {
+    case at::kFloat:
+      return body(static_cast<float*>(nullptr));
+    case at::kDouble:
+      return body(static_cast<double*>(nullptr));
+    case at::kBFloat16:
+      return body(static_cast<kernels::bfloat16*>(nullptr));
+    default:
+      fail("no row kernel for dtype {}", c10::toString(dtype));
+  }
+}
+
+/// The data of a contiguous tensor as the kernels see it.
+template <class T>
+T* row_data(const at::Tensor& t) {
+  SPQ_ASSERT(t.is_contiguous());
+  return static_cast<T*>(t.data_ptr());
+}
+
+/// fp32 for bf16 and fp32 tensors, double for double: the dtype of accumulators.
+inline at::ScalarType accumulate_dtype(at::ScalarType dtype) {
+  return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+}  // namespace spq::model

@@ -1,0 +1,49 @@
+// Frozen weights split by rows over ranks; a layer is gathered just in time and dropped after use.
+#pragma once
+
+#include <map>
+
+#include "data/llama_config.h"
+#include "dist/communicator.h"
+#include "dist/gather_schedule.h"
+#include "model/sharded_load.h"
+#include "model/weights.h"
+
+namespace spq::model {
+
+/// Gathers units (layers, then the head) one ahead of their use (dist/gather_schedule.h). At most two
+/// gathered units are in memory: the one in use and the next. Weights travel and wait in the checkpoint's
+/// dtype; the unit in use is converted to the compute dtype when that is another one. With one rank nothing
+/// is copied.
+class ShardedWeights : public WeightSource {
+ public:
+  ShardedWeights(dist::Communicator& comm, const data::LlamaConfig& config, ModelShard shard,
+                 at::ScalarType compute_dtype);
+
+  void begin_walk(Walk walk) override;
+  at::Tensor embed(const at::Tensor& ids) override;
+  const LayerWeights& layer(int64_t index) override;
+  const at::Tensor& head() override;
+
+ private:
+  struct Gathered {
+    LayerWeights layer;
+    at::Tensor head;
+  };
+  int64_t head_unit() const { return config_.num_layers; }
+  std::vector<std::unique_ptr<dist::Work>> start(int64_t unit);
+  at::Tensor start_matrix(const at::Tensor& shard, int64_t rows,
+                          std::vector<std::unique_ptr<dist::Work>>& works);
+  void use(int64_t unit);
+
+  dist::Communicator& comm_;
+  data::LlamaConfig config_;
+  ModelShard shard_;
+  at::ScalarType compute_dtype_;
+  std::map<int64_t, Gathered> gathered_;  // by unit: the one in use and the next
+  int64_t in_use_ = -1;
+  Gathered current_;               // in the compute dtype
+  dist::GatherSchedule schedule_;  // last: its destructor waits for gathers into the members above
+};
+
+}  // namespace spq::model

@@ -1,0 +1,98 @@
+// The one configuration struct of spq-train. Defaults live here; docs/configuration.md is generated from
+// trainer/config_keys.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace spq::trainer {
+
+/// One quantizer. Integers of `bits` bits; 16 means not quantized.
+struct QuantizerConfig {
+  int64_t bits = 16;       // 2..8, or 16
+  bool symmetric = false;  // false: with zero point
+  int64_t group_size =
+      -1;  // values that share a scale along the row; -1: the whole row (token, or token and head)
+  double clip_ratio = 1.0;  // (0, 1]: the range is shrunk by this before the scale is found
+};
+
+struct QuantConfig {
+  QuantizerConfig activation;  // inputs of q/k/v, o, gate/up and down projections
+  QuantizerConfig key;         // after RoPE, per token and head
+  QuantizerConfig value;       // output of v_proj, per token and head
+};
+
+enum class RotationKind { kLearned, kHadamard, kRandom, kIdentity, kFile };
+
+struct RotationConfig {
+  RotationKind r1 = RotationKind::kLearned;
+  RotationKind r2 = RotationKind::kLearned;
+  RotationKind start =
+      RotationKind::kHadamard;  // where learned rotations start: hadamard, random, identity or file
+  std::string file;             // HDF5 checkpoint or R.bin, for kind or start `file`
+  bool r3_hadamard = true;      // keys and queries after RoPE
+  bool r4_hadamard = true;      // input of down_proj
+  int64_t seed = 0;             // random signs and random orthogonal matrices
+};
+
+enum class Schedule { kCosine, kLinear, kConstant };
+
+struct OptimizerConfig {
+  int64_t steps = 100;
+  double learning_rate = 1.5;
+  Schedule schedule = Schedule::kCosine;
+  double momentum = 0.0;        // [0, 1)
+  double clip_norm = 0.0;       // on the joint tangential norm; 0: no clip
+  int64_t iterations = 5;       // fixed-point iterations of the Cayley transform
+  double retract_above = 1e-5;  // max |X^T X - I| past which X is made orthogonal again
+};
+
+struct BatchConfig {
+  int64_t sequences = 8;           // global: over all ranks and accumulation
+  int64_t sequence_length = 2048;  // tokens
+  int64_t micro_batch = 1;         // sequences a rank computes at once
+};
+
+struct DataConfig {
+  std::string train;     // token file
+  std::string heldout;   // token file; empty: no held-out evaluation
+  bool shuffle = false;  // false: document order
+  int64_t seed = 0;      // of the shuffle
+};
+
+enum class ComputeDtype { kAuto, kFp32, kBf16 };
+
+struct ComputeConfig {
+  ComputeDtype dtype = ComputeDtype::kAuto;
+  int64_t threads = 0;       // per rank; 0: cores of the host / ranks on the host
+  int64_t loss_chunk = 512;  // tokens whose logits exist at once
+};
+
+struct EvalConfig {
+  int64_t every = 0;  // steps between held-out evaluations; 0: only before the first step and after the last
+  int64_t sequences = 0;            // windows of sequence_length to use; 0: all
+  bool channel_magnitudes = false;  // write channels.json, the picture's data, at the end
+};
+
+struct CheckpointConfig {
+  int64_t every = 20;  // steps; 0: only at the end
+  int64_t keep = 2;
+  std::string resume = "auto";  // auto: newest in output_dir, if any; never; or a checkpoint file
+  bool write_rbin = true;       // R.bin beside the final checkpoint
+};
+
+struct Config {
+  std::string model;       // Hugging Face directory
+  std::string output_dir;  // checkpoints, metrics.jsonl, config.yaml
+  QuantConfig quant;
+  RotationConfig rotation;
+  OptimizerConfig optimizer;
+  BatchConfig batch;
+  DataConfig data;
+  ComputeConfig compute;
+  EvalConfig eval;
+  CheckpointConfig checkpoint;
+};
+
+}  // namespace spq::trainer

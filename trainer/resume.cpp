@@ -1,0 +1,146 @@
+#include "trainer/resume.h"
+
+#include <ATen/ops/full.h>
+
+#include <optional>
+
+#include "core/error.h"
+#include "data/checkpoint.h"
+#include "data/rotation_file.h"
+#include "dist/collectives.h"
+#include "trainer/config_check.h"
+#include "trainer/config_yaml.h"
+#include "trainer/rotation_setup.h"
+
+namespace spq::trainer {
+namespace {
+
+data::Checkpoint to_checkpoint(dist::Communicator& comm, const Config& config, const TrainState& state,
+                               const std::string& model_fingerprint) {
+  data::Checkpoint checkpoint;
+  checkpoint.rotations = state.rotations;
+  if (config.optimizer.momentum > 0) checkpoint.momentum = state.momentum;
+  checkpoint.step = state.step;
+  checkpoint.next_sequence = state.step * config.batch.sequences;
+  checkpoint.seed = config.data.seed;
+  checkpoint.world_size = comm.world_size();
+  checkpoint.config_yaml = to_yaml(config);
+  checkpoint.model_fingerprint = model_fingerprint;
+  checkpoint.versions = {
+      {"spq", SPQ_VERSION}, {"libtorch", SPQ_TORCH_VERSION}, {"communicator", std::string(comm.backend())}};
+  return checkpoint;
+}
+
+void refuse_unfitting(const data::Checkpoint& checkpoint, const std::filesystem::path& path,
+                      const Config& config, const data::LlamaConfig& model, const std::string& fingerprint) {
+  check(checkpoint.model_fingerprint == fingerprint,
+        "{}: made with another model than {} (fingerprint {:.12}... instead of {:.12}...); choose another "
+        "output_dir or set "
+        "checkpoint.resume to never",
+        path.string(), config.model, checkpoint.model_fingerprint, fingerprint);
+  const Config saved = config_from_yaml_text(checkpoint.config_yaml, path.string());
+  if (const auto difference = first_difference_that_matters(saved, config)) {
+    fail(
+        "{}: cannot go on with a changed configuration: {}; undo the change, choose another output_dir or "
+        "set "
+        "checkpoint.resume to never",
+        path.string(), *difference);
+  }
+  check(checkpoint.rotations.r1.size(0) == model.hidden_size &&
+            static_cast<int64_t>(checkpoint.rotations.r2.size()) == model.num_layers,
+        "{}: rotations of another shape than the model's", path.string());
+  check(checkpoint.step <= config.optimizer.steps, "{}: {} steps are done already, but optimizer.steps is {}",
+        path.string(), checkpoint.step, config.optimizer.steps);
+}
+
+// Rank 0 only. The newest checkpoint that can be read; damaged ones are named and passed over.
+std::optional<data::Checkpoint> newest_readable(const Config& config, std::filesystem::path& path,
+                                                std::ostream* out) {
+  for (const auto& candidate : data::list_checkpoints(checkpoint_folder(config))) {
+    try {
+      path = candidate;
+      return data::read_checkpoint(candidate);
+    } catch (const Error& error) {
+      if (out) *out << "warning: " << error.what() << "; trying the checkpoint before it\n";
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<data::Checkpoint> find_checkpoint(const Config& config, const data::LlamaConfig& model,
+                                                const std::string& fingerprint, std::ostream* out) {
+  if (config.checkpoint.resume == "never") return std::nullopt;
+  std::filesystem::path path = config.checkpoint.resume;
+  std::optional<data::Checkpoint> checkpoint =
+      config.checkpoint.resume == "auto" ? newest_readable(config, path, out) : data::read_checkpoint(path);
+  if (!checkpoint) return std::nullopt;
+  refuse_unfitting(*checkpoint, path, config, model, fingerprint);
+  if (out) *out << fmt::format("resuming from {} (step {})\n", path.string(), checkpoint->step);
+  return checkpoint;
+}
+
+void broadcast(dist::Communicator& comm, data::Rotations& rotations) {
+  comm.broadcast(rotations.r1, /*root=*/0);
+  for (at::Tensor& r2 : rotations.r2) comm.broadcast(r2, /*root=*/0);
+}
+
+}  // namespace
+
+std::filesystem::path checkpoint_folder(const Config& config) {
+  return std::filesystem::path(config.output_dir) / "checkpoints";
+}
+
+TrainState start_state(dist::Communicator& comm, const Config& config, const data::LlamaConfig& model,
+                       const std::string& model_fingerprint, std::ostream* out) {
+  TrainState state;
+  dist::collectively(comm, [&] {
+    std::optional<data::Checkpoint> checkpoint;
+    if (comm.rank() == 0) checkpoint = find_checkpoint(config, model, model_fingerprint, out);
+    if (checkpoint) {
+      state.rotations = checkpoint->rotations;
+      state.step = checkpoint->step;
+      if (checkpoint->momentum) state.momentum = *checkpoint->momentum;
+    } else if (comm.rank() == 0) {
+      state.rotations = start_rotations(config.rotation, model);
+    } else {  // shapes only: rank 0's bits arrive below
+      RotationConfig shapes;
+      shapes.r1 = shapes.r2 = RotationKind::kIdentity;
+      state.rotations = start_rotations(shapes, model);
+    }
+    if (!state.momentum.r1.defined()) state.momentum = zero_momentum(state.rotations);
+  });
+  at::Tensor step = at::full({1}, state.step, at::kLong);
+  comm.broadcast(step, /*root=*/0);
+  state.step = step.item<int64_t>();
+  broadcast(comm, state.rotations);
+  broadcast(comm, state.momentum);
+  return state;
+}
+
+void save_checkpoint(dist::Communicator& comm, const Config& config, const TrainState& state,
+                     const std::string& model_fingerprint) {
+  const std::vector<std::string> hashes = dist::gather_texts(comm, rotation_hash(state.rotations));
+  dist::collectively(comm, [&] {
+    if (comm.rank() != 0) return;
+    for (size_t r = 1; r < hashes.size(); ++r) {
+      check(hashes[r] == hashes[0], "step {}: rank {} holds other rotations than rank 0; nothing was saved",
+            state.step, r);
+    }
+    const std::filesystem::path folder = checkpoint_folder(config);
+    data::write_checkpoint(data::checkpoint_path(folder, state.step),
+                           to_checkpoint(comm, config, state, model_fingerprint));
+    data::prune_checkpoints(folder, config.checkpoint.keep);
+  });
+}
+
+void save_result(dist::Communicator& comm, const Config& config, const TrainState& state,
+                 const std::string& model_fingerprint) {
+  dist::collectively(comm, [&] {
+    if (comm.rank() != 0) return;
+    const std::filesystem::path folder = config.output_dir;
+    data::write_checkpoint(folder / "rotation.h5", to_checkpoint(comm, config, state, model_fingerprint));
+    if (config.checkpoint.write_rbin) data::write_rbin(folder / "R.bin", state.rotations);
+  });
+}
+
+}  // namespace spq::trainer
