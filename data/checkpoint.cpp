@@ -30,10 +30,9 @@ std::optional<int64_t> step_of(const fs::path& path) {
 }  // namespace
 
 void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
-  write_atomically(path, [&](const fs::path& temporary) {
-    write_checkpoint_hdf5(temporary, checkpoint, path);
-    seal_file(temporary, path);
-  });
+  std::string content = checkpoint_image(checkpoint, path);
+  seal(content);
+  write_text_atomically(path, content);
 }
 
 Checkpoint read_checkpoint(const fs::path& path) {

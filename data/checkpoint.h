@@ -18,7 +18,7 @@ struct Checkpoint {
   std::optional<Rotations> momentum;  // skew matrices [n, n] of the same shapes; absent when momentum is off
   int64_t step = 0;                   // steps done
   int64_t next_sequence = 0;          // index of the next training sequence in the data order
-  int64_t seed = 0;                   // the data order and every random start follow from it
+  int64_t seed = 0;                   // data.seed: the data order follows from it and the step
   int world_size = 1;                 // of the run that wrote it
   std::string config_yaml;            // the full resolved configuration
   std::string model_fingerprint;

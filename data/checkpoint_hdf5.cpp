@@ -169,13 +169,12 @@ void fill_state(Checkpoint& checkpoint, const AttributeMap& root, const std::str
 
 }  // namespace
 
-void write_checkpoint_hdf5(const std::filesystem::path& file, const Checkpoint& checkpoint,
-                           const std::filesystem::path& path) {
+std::string checkpoint_image(const Checkpoint& checkpoint, const std::filesystem::path& path) {
   const Hdf5Silence silence;
   const std::string place = path.string();
   check_writable(checkpoint, place);
   ObjectAttributes objects{{"/", root_attributes(checkpoint)}, {"/versions", version_attributes(checkpoint)}};
-  Hdf5Id root = create_hdf5(file, kSealSize, place);
+  const Hdf5Id root = create_hdf5(kSealSize, place);
   write_rotations(root, "/", checkpoint.rotations, place, objects);
   if (checkpoint.momentum) {
     const Hdf5Id group = create_group(root, "momentum", place);
@@ -184,7 +183,7 @@ void write_checkpoint_hdf5(const std::filesystem::path& file, const Checkpoint& 
   write_attributes(create_group(root, "versions", place), objects["/versions"], place);
   objects["/"][kAttributeDigest] = attribute_digest(objects);
   write_attributes(root, objects["/"], place);
-  finish_hdf5(std::move(root), place);
+  return hdf5_image(root, kSealSize, place);
 }
 
 Checkpoint read_checkpoint_hdf5(const std::filesystem::path& path) {

@@ -3,8 +3,7 @@
 #include <hdf5.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "core/error.h"
 
@@ -15,6 +14,7 @@ static_assert(std::is_same_v<hid_t, int64_t>, "the handles in hdf5_io.h assume H
 
 constexpr int64_t kChunkBytes = int64_t{1} << 20;
 constexpr int64_t kMaxRank = 8;
+constexpr size_t kMemoryStep = size_t{16} << 20;  // by which a file in memory grows
 
 /// A list of access properties without file locking, which some network file systems lack.
 Hdf5Id unlocked_access() {
@@ -66,21 +66,26 @@ Hdf5Id open_hdf5(const std::filesystem::path& path) {
   return file;
 }
 
-Hdf5Id create_hdf5(const std::filesystem::path& file, size_t user_block, const std::string& place) {
+Hdf5Id create_hdf5(size_t user_block, const std::string& place) {
   const Hdf5Id creation(H5Pcreate(H5P_FILE_CREATE));
   const Hdf5Id access = unlocked_access();
-  check(H5Pset_userblock(creation.get(), user_block) >= 0, "{}: HDF5 refuses a user block", place);
-  errno = 0;
-  Hdf5Id result(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()));
-  check(result.valid(), "{}: cannot write ({})", place, errno != 0 ? std::strerror(errno) : "HDF5 failed");
+  check(H5Pset_userblock(creation.get(), user_block) >= 0 &&
+            H5Pset_fapl_core(access.get(), kMemoryStep, /*backing_store=*/false) >= 0,
+        "{}: HDF5 refuses a file in memory", place);
+  Hdf5Id result(H5Fcreate(place.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()));
+  check(result.valid(), "{}: HDF5 cannot create a file in memory", place);
   return result;
 }
 
-void finish_hdf5(Hdf5Id file, const std::string& place) {
-  errno = 0;
-  const bool ok = H5Fflush(file.get(), H5F_SCOPE_GLOBAL) >= 0;
-  check(ok && H5Fclose(file.release()) >= 0, "{}: cannot write ({})", place,
-        errno != 0 ? std::strerror(errno) : "HDF5 failed");
+std::string hdf5_image(const Hdf5Id& file, size_t user_block, const std::string& place) {
+  const bool flushed = H5Fflush(file.get(), H5F_SCOPE_GLOBAL) >= 0;
+  const ssize_t size = flushed ? H5Fget_file_image(file.get(), nullptr, 0) : -1;
+  check(size > 0, "{}: HDF5 cannot build the file in memory", place);
+  // HDF5 hands out the file without its user block, yet with addresses that count it.
+  std::string image(user_block + static_cast<size_t>(size), '\0');
+  check(H5Fget_file_image(file.get(), image.data() + user_block, static_cast<size_t>(size)) == size,
+        "{}: HDF5 cannot copy the file", place);
+  return image;
 }
 
 Hdf5Id open_group(const Hdf5Id& parent, const std::string& name, const std::string& place) {
@@ -113,11 +118,9 @@ Hdf5Id write_floats(const Hdf5Id& parent, const std::string& name, const float* 
   ok = ok && H5Pset_obj_track_times(creation.get(), false) >= 0;
   Hdf5Id dataset(H5Dcreate2(parent.get(), name.c_str(), H5T_IEEE_F32LE, space.get(), H5P_DEFAULT,
                             creation.get(), H5P_DEFAULT));
-  errno = 0;
   ok = ok && dataset.valid() &&
        H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
-  check(ok, "{}: cannot write dataset '{}' ({})", place, name,
-        errno != 0 ? std::strerror(errno) : "HDF5 failed");
+  check(ok, "{}: cannot write dataset '{}'", place, name);
   return dataset;
 }
 
@@ -146,8 +149,8 @@ DatasetLayout dataset_layout(const Hdf5Id& dataset, const std::string& place) {
         place);
   layout.chunk.assign(found.begin(), found.end());
   hsize_t stored = 0;
-  check(H5Dget_num_chunks(dataset.get(), space.get(), &stored) >= 0, "{}: damaged (its chunks cannot be counted)",
-        place);
+  check(H5Dget_num_chunks(dataset.get(), space.get(), &stored) >= 0,
+        "{}: damaged (its chunks cannot be counted)", place);
   layout.stored_chunks = static_cast<int64_t>(stored);
   for (int i = 0; i < H5Pget_nfilters(creation.get()); ++i) {
     unsigned int flags = 0;

@@ -57,10 +57,11 @@ enum class ElementType { kFloat32, kUint32 };
 
 /// Opens read-only and without file locks: nothing ever writes into a file under its final name.
 Hdf5Id open_hdf5(const std::filesystem::path& path);
-/// Creates or replaces a file whose first `user_block` bytes belong to the caller.
-Hdf5Id create_hdf5(const std::filesystem::path& file, size_t user_block, const std::string& place);
-/// Closes a written file. Error when not everything reached it.
-void finish_hdf5(Hdf5Id file, const std::string& place);
+/// Creates a file in memory whose first `user_block` bytes belong to the caller. In memory because HDF5 1.10
+/// cannot close a file that it could not write (full disk): it crashes when the process ends.
+Hdf5Id create_hdf5(size_t user_block, const std::string& place);
+/// The bytes of that file, its user block (zeros) included.
+std::string hdf5_image(const Hdf5Id& file, size_t user_block, const std::string& place);
 
 Hdf5Id open_group(const Hdf5Id& parent, const std::string& name, const std::string& place);
 Hdf5Id create_group(const Hdf5Id& parent, const std::string& name, const std::string& place);

@@ -7,12 +7,11 @@
 #include <torch/csrc/jit/serialization/unpickler.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <string_view>
 
 #include "core/error.h"
+#include "data/zip_check.h"
 
 namespace spq::data {
 namespace {
@@ -24,6 +23,14 @@ std::string reason(const std::exception& error) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
   const std::string_view text = torch_error != nullptr ? torch_error->msg().c_str() : error.what();
   return std::string(text.substr(0, text.find('\n')));
+}
+
+/// Old files have no such record; they are little-endian.
+void check_byte_order(caffe2::serialize::PyTorchStreamReader& archive, const std::string& path) {
+  if (!archive.hasRecord("byteorder")) return;
+  const auto [data, size] = archive.getRecord("byteorder");
+  const std::string order(static_cast<const char*>(data.get()), size);
+  check(order == "little", "{}: byte order is '{}', expected 'little'", path, order);
 }
 
 c10::IValue unpickle(caffe2::serialize::PyTorchStreamReader& archive, RecordSizes& sizes) {
@@ -94,12 +101,15 @@ std::vector<char> pickle(const c10::Dict<std::string, at::Tensor>& table, std::v
   return bytes;
 }
 
-void write_archive(const c10::Dict<std::string, at::Tensor>& table, std::ostream& stream) {
+/// The archive is built in memory: the destructor of LibTorch's writer ends the process when a write has
+/// failed.
+std::string build_archive(const c10::Dict<std::string, at::Tensor>& table) {
   std::vector<at::Tensor> tensors;
   const std::vector<char> bytes = pickle(table, tensors);
+  std::string content;
   const auto write = [&](const void* data, size_t size) {
-    stream.write(static_cast<const char*>(data), static_cast<std::streamsize>(size));
-    return stream.good() ? size : 0;
+    content.append(static_cast<const char*>(data), size);
+    return size;
   };
   caffe2::serialize::PyTorchStreamWriter archive(write);
   for (size_t i = 0; i < tensors.size(); ++i) {
@@ -108,13 +118,16 @@ void write_archive(const c10::Dict<std::string, at::Tensor>& table, std::ostream
   archive.writeRecord("data.pkl", bytes.data(), bytes.size());
   archive.writeRecord("byteorder", "little", 6);
   archive.writeEndOfFile();
+  return content;
 }
 
 }  // namespace
 
 TensorTable read_tensor_table(const std::filesystem::path& path) {
+  check_zip_checksums(path);
   try {
     caffe2::serialize::PyTorchStreamReader archive(path.string());
+    check_byte_order(archive, path.string());
     RecordSizes sizes;
     const c10::IValue value = unpickle(archive, sizes);
     return to_table(value, sizes, path.string());
@@ -125,22 +138,17 @@ TensorTable read_tensor_table(const std::filesystem::path& path) {
   }
 }
 
-void write_tensor_table(const std::filesystem::path& file, const TensorTable& table,
-                        const std::filesystem::path& path) {
+std::string tensor_table_bytes(const TensorTable& table, const std::string& place) {
   c10::Dict<std::string, at::Tensor> dict;
   // Cloned: a view would drag its whole storage into the file.
   for (const auto& [key, tensor] : table) {
     dict.insert(key, tensor.detach().to(at::kCPU).contiguous().clone());
   }
-  std::ofstream stream(file, std::ios::binary | std::ios::trunc);
-  check(stream.good(), "{}: cannot write ({})", path.string(), std::strerror(errno));
   try {
-    write_archive(dict, stream);
+    return build_archive(dict);
   } catch (const std::exception& error) {
-    fail("{}: cannot write: {}", path.string(), reason(error));
+    fail("{}: cannot build the torch archive: {}", place, reason(error));
   }
-  stream.close();
-  check(!stream.fail(), "{}: cannot write ({})", path.string(), std::strerror(errno));
 }
 
 }  // namespace spq::data

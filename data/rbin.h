@@ -15,8 +15,8 @@ using TensorTable = std::map<std::string, at::Tensor>;
 /// code. Error naming `path` on anything else in the file, and on damage.
 TensorTable read_tensor_table(const std::filesystem::path& path);
 
-/// Writes a dict that torch.load(weights_only=True) reads. `path` is named in errors, `file` is written.
-void write_tensor_table(const std::filesystem::path& file, const TensorTable& table,
-                        const std::filesystem::path& path);
+/// The bytes of a file that holds a dict, which torch.load(weights_only=True) reads. `place` is named in
+/// errors.
+std::string tensor_table_bytes(const TensorTable& table, const std::string& place);
 
 }  // namespace spq::data

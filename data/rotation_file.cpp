@@ -81,8 +81,7 @@ Rotations read_rotations(const std::filesystem::path& path, int64_t hidden_size,
 void write_rbin(const std::filesystem::path& path, const Rotations& rotations) {
   TensorTable table{{"R1", rotations.r1}};
   for (size_t i = 0; i < rotations.r2.size(); ++i) table.emplace(r2_key(i), rotations.r2[i]);
-  write_atomically(
-      path, [&](const std::filesystem::path& temporary) { write_tensor_table(temporary, table, path); });
+  write_text_atomically(path, tensor_table_bytes(table, path.string()));
 }
 
 }  // namespace spq::data

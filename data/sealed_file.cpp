@@ -40,17 +40,10 @@ bool looks_sealed(std::string_view first_bytes) {
   return first_bytes.starts_with(kMagic);
 }
 
-void seal_file(const std::filesystem::path& file, const std::filesystem::path& path) {
-  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
-  stream.seekg(kSealSize);
-  check(stream.good(), "{}: cannot write ({})", path.string(), std::strerror(errno));
-  const std::string digest = digest_of_rest(stream);
-  check(!stream.bad(), "{}: cannot write ({})", path.string(), std::strerror(errno));
-  stream.clear();
-  stream.seekp(0);
-  stream << seal_block(digest);
-  stream.close();
-  check(!stream.fail(), "{}: cannot write ({})", path.string(), std::strerror(errno));
+void seal(std::string& content) {
+  SPQ_ASSERT(content.size() > kSealSize);
+  content.replace(0, kSealSize,
+                  seal_block(sha256_hex(content.data() + kSealSize, content.size() - kSealSize)));
 }
 
 void check_seal(const std::filesystem::path& path) {

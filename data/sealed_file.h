@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace spq::data {
@@ -13,8 +14,8 @@ inline constexpr size_t kSealSize = 512;
 /// Whether `first_bytes` of a file can only be those of a sealed one.
 bool looks_sealed(std::string_view first_bytes);
 
-/// Writes the seal over the first kSealSize bytes. `path` is named in errors, `file` is what is sealed.
-void seal_file(const std::filesystem::path& file, const std::filesystem::path& path);
+/// Writes the seal over the first kSealSize bytes of a file's content.
+void seal(std::string& content);
 
 /// Error naming the file unless it exists and no byte of it changed since it was sealed. Done before HDF5
 /// sees the file: the library can crash on damaged metadata.

@@ -56,7 +56,9 @@ void agree_or_fail(Communicator& comm, std::string_view problem) {
   const std::vector<std::string> problems = gather_texts(comm, problem);
   for (size_t r = 0; r < problems.size(); ++r) {
     if (problems[r].empty()) continue;
-    if (problems.size() == 1) throw AgreedError(problems[r]);
+    // Said by every rank alike (a missing file, a bad key): no rank's fault.
+    const auto same = std::count(problems.begin(), problems.end(), problems[r]);
+    if (same == static_cast<std::ptrdiff_t>(problems.size())) throw AgreedError(problems[r]);
     throw AgreedError(fmt::format("rank {}: {}", r, problems[r]));
   }
 }

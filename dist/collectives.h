@@ -20,12 +20,13 @@ void all_reduce_sum(Communicator& comm, at::Tensor& tensor);
 /// Every rank's text, in rank order, on every rank.
 std::vector<std::string> gather_texts(Communicator& comm, std::string_view mine);
 
-/// Throws the same AgreedError on every rank when any rank passes a non-empty `problem`: the first such rank's,
-/// with its number in front when there is more than one rank. Returns when nobody has one. Use it after work
-/// that can fail on one rank only.
+/// Throws the same AgreedError on every rank when any rank passes a non-empty `problem`: the first such
+/// rank's, with its number in front unless all ranks have the same. Returns when nobody has one. Use it after
+/// work that can fail on one rank only.
 void agree_or_fail(Communicator& comm, std::string_view problem);
 
-/// Runs `body` (no collectives in it) on every rank; when it throws on any, every rank throws the same AgreedError.
+/// Runs `body` (no collectives in it) on every rank; when it throws on any, every rank throws the same
+/// AgreedError.
 template <class Body>
 void collectively(Communicator& comm, const Body& body) {
   std::string problem;

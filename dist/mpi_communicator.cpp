@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <limits>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "core/error.h"
 #include "dist/arguments.h"
@@ -65,45 +67,36 @@ class Exchange {
   Exchange(MPI_Comm comm, int64_t max_bytes) : comm_(comm), max_bytes_(max_bytes) {}
 
   void receive(const at::Tensor& tensor, int source) {
-    for_pieces(
-        tensor,
-        [&](std::byte* data, int size, MPI_Request* request) {
-          sizes_.push_back(size);
-          return MPI_Irecv(data, size, MPI_BYTE, source, kExchangeTag, comm_, request);
-        },
-        "MPI_Irecv");
+    for_pieces("MPI_Irecv", tensor, [&](std::byte* data, int size, MPI_Request* request) {
+      expected_.push_back(size);
+      return MPI_Irecv(data, size, MPI_BYTE, source, kExchangeTag, comm_, request);
+    });
   }
 
   void send(const at::Tensor& tensor, int target) {
-    for_pieces(
-        tensor,
-        [&](std::byte* data, int size, MPI_Request* request) {
-          return MPI_Isend(data, size, MPI_BYTE, target, kExchangeTag, comm_, request);
-        },
-        "MPI_Isend");
+    for_pieces("MPI_Isend", tensor, [&](std::byte* data, int size, MPI_Request* request) {
+      return MPI_Isend(data, size, MPI_BYTE, target, kExchangeTag, comm_, request);
+    });
   }
 
-  /// Receives must have been posted before sends: the first statuses are theirs.
+  /// Receives must have been posted before sends. One by one, and all of them even when one has failed: MPI
+  /// must not write to tensors that are gone. (Open MPI 4.1.4's MPI_Waitall does not always return after a
+  /// failure.)
   void wait() {
-    std::vector<MPI_Status> statuses(requests_.size());
-    const int code = MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), statuses.data());
-    if (code == MPI_ERR_IN_STATUS) {
-      for (const MPI_Status& status : statuses) {
-        if (status.MPI_ERROR != MPI_ERR_PENDING) check_mpi(status.MPI_ERROR, "MPI_Waitall");
-      }
+    int failure = MPI_SUCCESS;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      MPI_Status status;
+      const int code = MPI_Wait(&requests_[i], &status);
+      if (failure == MPI_SUCCESS) failure = code;
+      if (code == MPI_SUCCESS && i < expected_.size()) check_size(status, expected_[i]);
     }
-    check_mpi(code, "MPI_Waitall");
-    for (size_t i = 0; i < sizes_.size(); ++i) {
-      int found = 0;
-      check_mpi(MPI_Get_count(&statuses[i], MPI_BYTE, &found), "MPI_Get_count");
-      check(found == sizes_[i], "all_to_all over MPI: {} bytes from rank {} found, {} expected", found,
-            statuses[i].MPI_SOURCE, sizes_[i]);
-    }
+    check_mpi(failure, "MPI_Wait");
+    check(wrong_size_.empty(), "{}", wrong_size_);
   }
 
  private:
   template <class Post>
-  void for_pieces(const at::Tensor& tensor, Post post, const char* call) {
+  void for_pieces(const char* call, const at::Tensor& tensor, Post post) {
     auto* data = static_cast<std::byte*>(tensor.data_ptr());
     const int64_t num_bytes = static_cast<int64_t>(tensor.nbytes());
     for (int64_t done = 0; done < num_bytes; done += max_bytes_) {
@@ -114,10 +107,19 @@ class Exchange {
     }
   }
 
+  void check_size(MPI_Status& status, int expected) {
+    int found = 0;
+    check_mpi(MPI_Get_count(&status, MPI_BYTE, &found), "MPI_Get_count");
+    if (found == expected || !wrong_size_.empty()) return;
+    wrong_size_ = fmt::format("all_to_all over MPI: {} bytes from rank {} found, {} expected", found,
+                              status.MPI_SOURCE, expected);
+  }
+
   MPI_Comm comm_;
   int64_t max_bytes_;
   std::vector<MPI_Request> requests_;
-  std::vector<int> sizes_;
+  std::vector<int> expected_;  // bytes of each receive
+  std::string wrong_size_;
 };
 
 class MpiCommunicator final : public Communicator {

@@ -11,6 +11,9 @@ namespace spq::dist {
 /// True when the environment says that mpirun or srun started this process.
 bool launched_by_mpi();
 
+/// This process's rank as the launcher's environment gives it, before MPI is started; 0 when nothing did.
+int launched_rank();
+
 /// MPI from here to the end of the scope. When the scope is left by an exception there is no clean end,
 /// because other ranks may be waiting for this one: the destructor calls MPI_Abort. Report the exception
 /// inside the scope, before that. If MPI is running already (a test's main started it), it is used and left

@@ -25,6 +25,13 @@ bool launched_by_mpi() {
   return false;
 }
 
+int launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* rank = std::getenv(name)) return std::atoi(rank);
+  }
+  return 0;
+}
+
 MpiSession::MpiSession() : exceptions_before_(std::uncaught_exceptions()) {
   int running = 0;
   check_mpi(MPI_Initialized(&running), "MPI_Initialized");

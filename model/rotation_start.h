@@ -7,7 +7,7 @@
 
 namespace spq::model {
 
-/// diag(random signs) H / sqrt(n) [n, n] fp32, H as in kernels/hadamard.h (block-diagonal where n has no
+/// diag(random signs) H^T / sqrt(n) [n, n] fp32: the transform of each row of diag(random signs). H as in kernels/hadamard.h (block-diagonal where n has no
 /// Hadamard matrix). `stream` tells rotations of one seed apart (0: R1, 1 + layer: R2).
 at::Tensor random_hadamard(int64_t n, int64_t seed, int64_t stream);
 

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sub.h>
@@ -103,18 +102,19 @@ CayleyReport cayley_step(dist::Communicator& comm, std::vector<at::Tensor>& x,
   for (size_t i = 0; i < x.size(); ++i) {
     const Columns columns(comm, x[i].size(0));
     mine.push_back(updated_columns(columns, x[i], w[i], clamped_step(w[i], rate), options.iterations));
-    whole.push_back(at::empty_like(x[i]));
+    whole.push_back(at::empty(x[i].sizes(), x[i].options()));
     gathers.push_back(comm.all_gather_rows(mine[i], whole[i], columns.partition));
   }
   for (size_t i = 0; i < x.size(); ++i) {
     gathers[i]->wait();
     x[i] = whole[i].t().contiguous();
-    const double error = orthogonality_error(comm, x[i]);
-    report.orthogonality_error = std::max(report.orthogonality_error, error);
+    double error = orthogonality_error(comm, x[i]);
     if (error > options.retract_above) {
       x[i] = retract(x[i]);
+      error = orthogonality_error(comm, x[i]);
       ++report.retractions;
     }
+    report.orthogonality_error = std::max(report.orthogonality_error, error);
   }
   return report;
 }

@@ -21,7 +21,7 @@ struct CayleyOptions {
 /// What a step did.
 struct CayleyReport {
   double tangential_norm = 0;      // sqrt(sum over matrices of ||W||_F^2), before clipping
-  double orthogonality_error = 0;  // largest |X^T X - I| after the update, before a retraction
+  double orthogonality_error = 0;  // largest |X^T X - I| after the update and any retraction
   int64_t retractions = 0;
 };
 

@@ -22,14 +22,22 @@ double heldout_perplexity(dist::Communicator& comm, const model::Network& networ
   std::vector<int64_t> sequences(static_cast<size_t>(count));
   std::iota(sequences.begin(), sequences.end(), 0);
   double loss_sum = 0;
-  for (const at::Tensor& ids :
-       rank_micro_batches(tokens, sequences, options.length, options.micro_batch, network.config.vocab_size,
-                          comm.rank(), comm.world_size())) {
+  std::vector<at::Tensor> batches;
+  dist::collectively(comm, [&] {
+    batches = rank_micro_batches(tokens, sequences, options.length, options.micro_batch,
+                                 network.config.vocab_size, comm.rank(), comm.world_size());
+  });
+  for (const at::Tensor& ids : batches) {
     loss_sum += model::forward_loss(network, weights, ids).loss_sum;
   }
   at::Tensor total = at::tensor({loss_sum}, at::kDouble);
   dist::all_reduce_sum(comm, total);
-  return std::exp(total.item<double>() / static_cast<double>(count * (options.length - 1)));
+  const double loss = total.item<double>() / static_cast<double>(count * (options.length - 1));
+  if (!std::isfinite(loss)) {
+    throw AgreedError(fmt::format("{}: the held-out loss is {}: the model's numbers overflow or are damaged",
+                                  tokens.path().string(), loss));
+  }
+  return std::exp(loss);
 }
 
 }  // namespace spq::trainer

@@ -13,7 +13,7 @@ struct StepMetrics {
   double learning_rate = 0;
   double tokens_per_s = 0;         // over all ranks
   double orthogonality_error = 0;  // max |X^T X - I| after the step
-  double tangential_norm = 0;      // Frobenius norm of the skew parts of all gradients jointly, before a clip
+  double tangential_norm = 0;      // Frobenius norm of all descent directions W jointly, before a clip
   double gradient_norm = 0;        // the same of the accumulated M, symmetric parts included
   double seconds = 0;              // wall time of the step
 };

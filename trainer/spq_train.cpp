@@ -1,6 +1,7 @@
 // spq-train: learn rotations. Parses the command line, starts the communicator, runs, reports one error on
 // every way out.
 #include <ATen/Parallel.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -24,6 +25,8 @@
 namespace {
 
 using namespace spq;
+
+constexpr int kExitUsage = 2;
 
 struct Arguments {
   std::string config;
@@ -54,6 +57,18 @@ trainer::Job open_job(dist::Communicator& comm, const Arguments& arguments) {
   return std::move(*job);
 }
 
+// What is behind standard output. mpirun gives its ranks a terminal of their own even when it writes to a
+// file itself, so under MPI the launcher's output counts; where that cannot be seen, it is no terminal.
+Terminal output_terminal() {
+  if (!dist::launched_by_mpi()) return detect_terminal(STDOUT_FILENO);
+  const std::string launcher_output = fmt::format("/proc/{}/fd/{}", getppid(), STDOUT_FILENO);
+  const int file = open(launcher_output.c_str(), O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return {};
+  const Terminal terminal = detect_terminal(file);
+  close(file);
+  return terminal;
+}
+
 int run(dist::Communicator& comm, const Arguments& arguments, trainer::StopSignal& stop) {
   std::ostream* out = comm.rank() == 0 ? &std::cout : nullptr;
   const trainer::Job job = open_job(comm, arguments);
@@ -70,7 +85,7 @@ int run(dist::Communicator& comm, const Arguments& arguments, trainer::StopSigna
     if (out) *out << "configuration, model, tokens and memory are fine\n";
     return 0;
   }
-  const auto outcome = trainer::run_job(comm, job, stop, out, detect_terminal(STDOUT_FILENO));
+  const auto outcome = trainer::run_job(comm, job, stop, out, output_terminal());
   return outcome == trainer::Outcome::kStopped ? trainer::kExitStopped : 0;
 }
 
@@ -103,7 +118,13 @@ int main(int argc, char** argv) {
   app.add_flag("--check", arguments.check_only,
                "Check configuration, model, tokens and memory; train nothing");
   app.set_version_flag("--version", "spq-train " SPQ_VERSION);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // help and version too; one rank speaks
+    const bool quiet = dist::launched_rank() != 0;
+    const int status = quiet ? error.get_exit_code() : app.exit(error);
+    return status == 0 ? 0 : kExitUsage;
+  }
 
   trainer::StopSignal stop;  // before any thread is started
   try {

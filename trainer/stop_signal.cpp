@@ -1,8 +1,8 @@
 #include "trainer/stop_signal.h"
 
 #include <csignal>
-#include <initializer_list>
 #include <ctime>
+#include <initializer_list>
 
 namespace spq::trainer {
 namespace {

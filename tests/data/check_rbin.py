@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Check that torch.load(weights_only=True) reads what write_rbin() wrote: check_rbin.py WRITE_EXAMPLE_RBIN
+"""Check that torch.load(weights_only=True) reads what write_rbin() wrote: check_rbin.py WRITE_EXAMPLE_FILES
 
-The program given writes the example to the path it is called with. Exits 77 (skipped) where torch cannot be imported.
+The program given writes the example into the folder it is called with. Exits 77 (skipped) where torch cannot be imported.
 """
 import subprocess
 import sys
@@ -29,9 +29,8 @@ def main():
         print(f"skipped: torch cannot be imported ({error})")
         return SKIPPED
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "R.bin"
-        subprocess.run([sys.argv[1], str(path)], check=True)
-        loaded = torch.load(path, weights_only=True)
+        subprocess.run([sys.argv[1], folder], check=True)
+        loaded = torch.load(Path(folder) / "R.bin", weights_only=True)
     wanted = expected(torch)
     assert type(loaded) is dict, type(loaded)
     assert set(loaded) == set(wanted), sorted(loaded)

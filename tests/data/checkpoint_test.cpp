@@ -95,7 +95,7 @@ TEST_F(CheckpointTest, RefusesToWriteWhatCouldNotBeResumed) {
 TEST_F(CheckpointTest, AFailingWriteKeepsThePreviousFile) {
   write_checkpoint(path_, checkpoint_);
   Checkpoint bad = example_checkpoint();
-  bad.config_yaml += '\0';  // noticed when half of the temporary file is written
+  bad.config_yaml += '\0';  // noticed while the new file is being built
   EXPECT_NE(writing_error(bad), "");
   EXPECT_TRUE(same(read_checkpoint(path_), checkpoint_));
   EXPECT_EQ(count_files(folder_.path()), 1u);

@@ -197,6 +197,7 @@ void fails_with_the_same_text_on_every_rank(Communicator& comm) {
   const bool last = comm.rank() == world - 1;
   EXPECT_EQ(agreed_problem(comm, last ? "disk {full}" : ""), named(world - 1, "disk {full}"));
   EXPECT_EQ(agreed_problem(comm, fmt::format("trouble {}", comm.rank())), named(0, "trouble 0"));
+  EXPECT_EQ(agreed_problem(comm, "the same everywhere"), "the same everywhere");
   comm.barrier();  // still usable
 }
 

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Learns rotations for the embedded model with two MPI processes, and shows what they are worth.
+# Installs and builds what is missing first. Results: runs/demo/ (table.md, demo.png), build: build/release/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash launch/setup.sh
+source launch/environment.sh
+
+mkdir -p build
+[ -f build/release/build.ninja ] || cmake --preset release -DSPQ_TESTS=OFF >build/configure.log 2>&1 ||
+  { cat build/configure.log >&2; exit 1; }
+echo "demo: building (a few minutes the first time)"
+cmake --build build/release --target spq-train -- --quiet
+
+seeds=(0 1 2 3 4)
+mkdir -p runs/demo
+train() { # NAME CONFIG [--set ...]: one run, quietly; its metrics are in runs/demo/NAME
+  local name=$1 config=$2
+  shift 2
+  mpirun -np 2 "${mpi_options[@]}" build/release/spq-train "$config" --set output_dir="runs/demo/$name" \
+    --set checkpoint.resume=never "$@" >"runs/demo/$name.log" 2>&1 || { cat "runs/demo/$name.log" >&2; exit 1; }
+}
+evaluate() { train "$@" --set optimizer.steps=0; }
+
+for bits in w16a4kv4 w16a3kv3; do
+  config=configs/tiny-$bits.yaml
+  echo "demo: $bits: full precision, no rotation, random Hadamard rotations with seeds ${seeds[*]}"
+  full=(--set quant.activation.bits=16 --set quant.key.bits=16 --set quant.value.bits=16)
+  evaluate "$bits-full" "$config" "${full[@]}" --set rotation.r1=identity --set rotation.r2=identity
+  evaluate "$bits-none" "$config" --set rotation.r1=identity --set rotation.r2=identity
+  for seed in "${seeds[@]}"; do
+    evaluate "$bits-hadamard-$seed" "$config" --set rotation.r1=hadamard --set rotation.r2=hadamard \
+      --set rotation.seed="$seed"
+  done
+  echo "demo: $bits: mpirun -np 2 build/release/spq-train $config"
+  mpirun -np 2 "${mpi_options[@]}" build/release/spq-train "$config" --set output_dir="runs/demo/$bits-learned" \
+    --set checkpoint.resume=never --set eval.channel_magnitudes=true
+done
+.deps/venv/bin/python tools/demo_report.py runs/demo
