@@ -114,6 +114,10 @@ std::vector<std::string> ModelFiles::names() const {
   return names;
 }
 
+const fs::path& ModelFiles::file(const std::string& name) const {
+  return file_of(where_, name, model_dir_).path();
+}
+
 std::vector<int64_t> ModelFiles::shape(const std::string& name) const {
   return entry_of(file_of(where_, name, model_dir_), name).shape;
 }

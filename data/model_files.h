@@ -27,6 +27,8 @@ class ModelFiles {
   bool has(const std::string& name) const;
   std::vector<std::string> names() const;  // sorted
 
+  /// The file that holds a tensor.
+  const std::filesystem::path& file(const std::string& name) const;
   /// Shape of a tensor. Error naming the directory when there is no such tensor.
   std::vector<int64_t> shape(const std::string& name) const;
   /// One of at::kFloat, at::kHalf, at::kBFloat16 (others are an Error naming tensor and file).

@@ -1,5 +1,7 @@
 #include "dist/thread_communicator.h"
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -186,38 +188,39 @@ class ThreadCommunicator final : public Communicator {
   uint64_t num_calls_ = 0;
 };
 
-/// What came out of the ranks: the first failure that is a cause, else the first of all.
-class FirstFailure {
- public:
-  void add(std::exception_ptr failure, bool is_cause) {
-    std::lock_guard lock(mutex_);
-    if (failure_ && (has_cause_ || !is_cause)) return;
-    failure_ = std::move(failure);
-    has_cause_ = is_cause;
-  }
-  void rethrow_if_any() const {
-    if (failure_) std::rethrow_exception(failure_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::exception_ptr failure_;
-  bool has_cause_ = false;
+/// How a rank ended. Each rank's exception stays in its own place until all threads have ended.
+struct Outcome {
+  std::exception_ptr failure;
+  bool is_cause = true;
+  int order = 0;  // among the failures of all ranks
 };
 
-void run_rank(Communicator& comm, const std::function<void(Communicator&)>& body, FirstFailure& failure) {
+void run_rank(Communicator& comm, const std::function<void(Communicator&)>& body,
+              std::atomic<int>& num_failures, Outcome& outcome) {
+  std::string reason;
   try {
     body(comm);
+    return;
   } catch (const AbortedError& error) {
-    failure.add(std::current_exception(), false);
-    comm.abort(error.what());
+    outcome.is_cause = false;
+    reason = error.what();
+    outcome.failure = std::current_exception();
   } catch (const std::exception& error) {
-    failure.add(std::current_exception(), true);
-    comm.abort(error.what());
+    reason = error.what();
+    outcome.failure = std::current_exception();
   } catch (...) {
-    failure.add(std::current_exception(), true);
-    comm.abort("an exception of unknown type");
+    reason = "an exception of unknown type";
+    outcome.failure = std::current_exception();
   }
+  outcome.order = num_failures++;
+  comm.abort(reason);
+}
+
+/// A cause goes before the errors of ranks that were ended because of it, the earlier before the later.
+bool explains_more(const Outcome& a, const Outcome& b) {
+  if (!a.failure || !b.failure) return a.failure && !b.failure;
+  if (a.is_cause != b.is_cause) return a.is_cause;
+  return a.order < b.order;
 }
 
 }  // namespace
@@ -234,16 +237,18 @@ std::unique_ptr<Communicator> ThreadGroup::communicator(int rank) {
 
 void run_ranks(int world_size, const std::function<void(Communicator&)>& body) {
   ThreadGroup group(world_size);
-  FirstFailure failure;
+  std::atomic<int> num_failures = 0;
+  std::vector<Outcome> outcomes(static_cast<size_t>(world_size));
   std::vector<std::thread> threads;
   for (int rank = 0; rank < world_size; ++rank) {
     threads.emplace_back([&, rank] {
       const std::unique_ptr<Communicator> comm = group.communicator(rank);
-      run_rank(*comm, body, failure);
+      run_rank(*comm, body, num_failures, outcomes[static_cast<size_t>(rank)]);
     });
   }
   for (std::thread& thread : threads) thread.join();
-  failure.rethrow_if_any();
+  const Outcome& first = *std::min_element(outcomes.begin(), outcomes.end(), explains_more);
+  if (first.failure) std::rethrow_exception(first.failure);
 }
 
 }  // namespace spq::dist

@@ -67,7 +67,7 @@ void WorkerThread::run_item(Item& item) {
   // Before the waiting caller goes on: it counts on the job's tensors being released.
   item.job = nullptr;
   if (error) {
-    item.result.set_exception(error);
+    item.result.set_exception(std::move(error));
   } else {
     item.result.set_value();
   }

@@ -12,7 +12,8 @@ mkdir -p build
 echo "demo: building (a few minutes the first time)"
 cmake --build build/release --target spq-train -- --quiet
 
-seeds=(0 1 2 3 4)
+seeds=(0 1 2 3 4)  # of random rotations
+learned=(1 2)      # seeds that learn quietly, after seed 0
 mkdir -p runs/demo
 train() { # NAME CONFIG [--set ...]: one run, quietly; its metrics are in runs/demo/NAME
   local name=$1 config=$2
@@ -33,7 +34,11 @@ for bits in w16a4kv4 w16a3kv3; do
       --set rotation.seed="$seed"
   done
   echo "demo: $bits: mpirun -np 2 build/release/spq-train $config"
-  mpirun -np 2 "${mpi_options[@]}" build/release/spq-train "$config" --set output_dir="runs/demo/$bits-learned" \
+  mpirun -np 2 "${mpi_options[@]}" build/release/spq-train "$config" --set output_dir="runs/demo/$bits-learned-0" \
     --set checkpoint.resume=never --set eval.channel_magnitudes=true
+  echo "demo: $bits: the same from the random rotations of seeds ${learned[*]}"
+  for seed in "${learned[@]}"; do
+    train "$bits-learned-$seed" "$config" --set rotation.seed="$seed"
+  done
 done
 .deps/venv/bin/python tools/demo_report.py runs/demo

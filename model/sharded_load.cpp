@@ -32,8 +32,9 @@ class ShardReader {
   }
 
  private:
-  static at::Tensor checked(at::Tensor t, const std::string& name) {
-    check(at::isfinite(t).all().item<bool>(), "tensor {} holds a NaN or an infinity", name);
+  at::Tensor checked(at::Tensor t, const std::string& name) const {
+    check(at::isfinite(t).all().item<bool>(), "{}: tensor {} holds a NaN or an infinity",
+          files_.file(name).string(), name);
     return t;
   }
   static at::Tensor fold(const at::Tensor& rows, const at::Tensor& gamma) {
@@ -71,7 +72,8 @@ void check_model_files(const data::ModelFiles& files, const data::LlamaConfig& c
     files.expect_shape(layer_name(l, "mlp.down_proj"), {d, config.intermediate_size});
   }
   for (const std::string& name : files.names()) {
-    check(!name.ends_with(".bias"), "tensor {}: biases are not supported", name);
+    check(!name.ends_with(".bias"), "{}: tensor {}: biases are not supported", files.file(name).string(),
+          name);
   }
 }
 

@@ -7,6 +7,7 @@ Prints the table of held-out perplexity, and writes table.md and demo.png into t
 """
 import argparse
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -24,65 +25,79 @@ def read_metrics(run):
         return [json.loads(line) for line in file]
 
 
-def last_perplexity(run):
-    return [row["perplexity"] for row in read_metrics(run) if row.get("event") == "heldout"][-1]
+def heldout(run):
+    """(steps done, perplexity) of each evaluation."""
+    return [(row["step"], row["perplexity"]) for row in read_metrics(run) if row.get("event") == "heldout"]
 
 
-def random_runs(folder, bits):
+def last_perplexities(folder, name):
+    """The last perplexity of every run NAME-<seed>, by seed."""
     found = {}
-    for run in folder.glob(f"{bits}-hadamard-*"):
-        if match := re.fullmatch(rf"{bits}-hadamard-(\d+)", run.name):
-            found[int(match.group(1))] = last_perplexity(run)
-    return [found[seed] for seed in sorted(found)]
+    for run in folder.iterdir():
+        if match := re.fullmatch(rf"{re.escape(name)}-(\d+)", run.name):
+            found[int(match.group(1))] = heldout(run)[-1][1]
+    return found
+
+
+def mean_and_range(values):
+    return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def seeds_text(seeds):
+    return f"seeds {min(seeds)} to {max(seeds)}"
 
 
 def column(folder, bits):
-    """Cells of one bit width, top to bottom."""
-    values = random_runs(folder, bits)
-    mean = sum(values) / len(values)
-    return [
-        f"{last_perplexity(folder / f'{bits}-full'):.3f}",
-        f"{last_perplexity(folder / f'{bits}-none'):.3f}",
-        f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})",
-        f"{values[0]:.3f}",
-        f"{last_perplexity(folder / f'{bits}-learned'):.3f}",
-    ], len(values)
+    """Names and cells of the table's rows for one bit width."""
+    random = last_perplexities(folder, f"{bits}-hadamard")
+    learned = last_perplexities(folder, f"{bits}-learned")
+    starts = [random[seed] for seed in learned]
+    return {
+        "full precision": f"{heldout(folder / f'{bits}-full')[-1][1]:.3f}",
+        "quantized, no rotation": f"{heldout(folder / f'{bits}-none')[-1][1]:.3f}",
+        f"quantized, random Hadamard, {seeds_text(random)}": mean_and_range(random.values()),
+        f"quantized, random Hadamard, {seeds_text(learned)}": mean_and_range(starts),
+        f"quantized, learned from these, {seeds_text(learned)}": mean_and_range(learned.values()),
+    }
 
 
 def table(folder):
-    columns, seeds = zip(*(column(folder, bits) for bits, _ in BITS))
-    names = ["full precision", "quantized, no rotation",
-             f"quantized, random Hadamard: mean (range) of {seeds[0]} seeds",
-             "quantized, random Hadamard of seed 0, where learning starts", "quantized, learned rotation"]
+    columns = [column(folder, bits) for bits, _ in BITS]
     rows = [["held-out perplexity"] + [title for _, title in BITS]]
-    rows += [[name] + [cells[i] for cells in columns] for i, name in enumerate(names)]
+    rows += [[name] + [cells[name] for cells in columns] for name in columns[0]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
 
 
-def picture(folder, path):
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.8), constrained_layout=True)
+def draw_losses(axis, folder):
     for bits, title in BITS:
-        losses = [row["loss"] for row in read_metrics(folder / f"{bits}-learned") if "loss" in row]
-        window = max(1, len(losses) // 10)
-        smooth = [sum(losses[max(0, i - window + 1):i + 1]) / len(losses[max(0, i - window + 1):i + 1])
-                  for i in range(len(losses))]
-        line, = axes[0].plot(range(1, len(losses) + 1), losses, alpha=0.3, linewidth=0.8)
-        axes[0].plot(range(1, len(losses) + 1), smooth, color=line.get_color(), label=title)
-    axes[0].set(title=f"training loss (thick: mean of the last {window} steps)", xlabel="step",
-                ylabel="nats per token")
-    axes[0].legend()
-    with open(folder / f"{BITS[0][0]}-learned" / "channels.json", encoding="utf-8") as file:
+        seeds = sorted(last_perplexities(folder, f"{bits}-learned"))
+        losses = [row["loss"] for row in read_metrics(folder / f"{bits}-learned-{seeds[0]}") if "loss" in row]
+        line, = axis.plot(range(1, len(losses) + 1), losses, alpha=0.35, linewidth=0.8,
+                          label=f"{title}, seed {seeds[0]}, each step's batch")
+        for seed in seeds:
+            steps, perplexities = zip(*heldout(folder / f"{bits}-learned-{seed}"))
+            axis.plot(steps, [math.log(p) for p in perplexities], "o-", markersize=3, color=line.get_color(),
+                      label=f"{title}, held out, {seeds_text(seeds)}" if seed == seeds[0] else None)
+    axis.set(title="loss while learning", xlabel="step", ylabel="nats per token")
+    axis.legend(fontsize="small")
+
+
+def picture(folder, path):
+    figure, axes = plt.subplots(1, 3, figsize=(14, 3.8), constrained_layout=True)
+    draw_losses(axes[0], folder)
+    with open(folder / f"{BITS[0][0]}-learned-0" / "channels.json", encoding="utf-8") as file:
         layers = json.load(file)["layers"]
     middle = len(layers) // 2
     top = 1.05 * max(layers[middle]["before"])
-    for axis, key, title in [(axes[1], "before", "before rotation"), (axes[2], "after", "after the learned rotation")]:
+    for axis, key, title in [(axes[1], "before", "before rotation"), (axes[2], "after", "after learned rotation")]:
         values = layers[middle][key]
         axis.bar(range(len(values)), values, width=1.0)
-        axis.set(title=f"layer {middle} attention input, {title}", xlabel="channel", ylabel="largest |x|", ylim=(0, top))
-    figure.savefig(path, dpi=110)
+        axis.set(title=f"attention input of layer {middle}, {title}", xlabel="channel", ylabel="largest |x|",
+                 ylim=(0, top))
+    figure.savefig(path, dpi=100)
 
 
 def main():
@@ -93,7 +108,7 @@ def main():
         text = table(folder)
         (folder / "table.md").write_text(text + "\n", encoding="utf-8")
         picture(folder, folder / "demo.png")
-    except (OSError, IndexError, ZeroDivisionError) as error:
+    except (OSError, IndexError, KeyError, ValueError, ZeroDivisionError) as error:
         sys.exit(f"demo_report: {folder} does not hold the runs of launch/demo.sh ({error})")
     print(text)
     print(f"picture: {folder / 'demo.png'}")

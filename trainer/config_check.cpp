@@ -68,6 +68,8 @@ void validate(const Config& config) {
         config.batch.micro_batch, config.batch.sequences);
   bool heldout = !config.data.heldout.empty();
   check(heldout || config.eval.every == 0, "eval.every is {}, but data.heldout is empty", config.eval.every);
+  check(heldout || !config.eval.channel_magnitudes,
+        "eval.channel_magnitudes is true, but data.heldout is empty: its first sequence would be used");
   check(heldout || config.eval.sequences == 0, "eval.sequences is {}, but data.heldout is empty",
         config.eval.sequences);
 }

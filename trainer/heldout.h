@@ -14,7 +14,8 @@ struct HeldoutOptions {
   int64_t micro_batch;
 };
 
-/// exp(mean next-token loss) over the windows, split over the ranks. Same value on every rank.
+/// exp(mean next-token loss) over the windows, split over the ranks. Same value on every rank. AgreedError
+/// naming the token file when the loss is not finite.
 double heldout_perplexity(dist::Communicator& comm, const model::Network& network,
                           model::WeightSource& weights, const data::TokenFile& tokens,
                           const HeldoutOptions& options);

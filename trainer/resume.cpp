@@ -53,17 +53,24 @@ void refuse_unfitting(const data::Checkpoint& checkpoint, const std::filesystem:
         path.string(), checkpoint.step, config.optimizer.steps);
 }
 
-// Rank 0 only. The newest checkpoint that can be read; damaged ones are named and passed over.
+// Rank 0 only. The newest checkpoint that can be read; damaged ones are named and passed over. When all are
+// damaged the run does not start anew by itself: its new checkpoints would push the old ones out.
 std::optional<data::Checkpoint> newest_readable(const Config& config, std::filesystem::path& path,
                                                 std::ostream* out) {
-  for (const auto& candidate : data::list_checkpoints(checkpoint_folder(config))) {
+  const std::vector<std::filesystem::path> candidates = data::list_checkpoints(checkpoint_folder(config));
+  for (const auto& candidate : candidates) {
     try {
       path = candidate;
       return data::read_checkpoint(candidate);
     } catch (const Error& error) {
-      if (out) *out << "warning: " << error.what() << "; trying the checkpoint before it\n";
+      if (out) *out << "warning: passed over: " << error.what() << "\n";
     }
   }
+  check(candidates.empty(),
+        "{}: none of the {} checkpoints can be read (newest: {}); move them away or set checkpoint.resume to "
+        "never",
+        checkpoint_folder(config).string(), candidates.size(),
+        candidates.empty() ? "" : candidates.front().filename().string());
   return std::nullopt;
 }
 

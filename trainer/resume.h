@@ -16,7 +16,7 @@ namespace spq::trainer {
 std::filesystem::path checkpoint_folder(const Config& config);
 
 /// Rank 0 reads the newest readable checkpoint (checkpoint.resume: auto), the named one, or makes the start
-/// rotations; all ranks receive its bits. A damaged newest checkpoint is passed over with a warning on `out`
+/// rotations; all ranks receive its bits. A damaged checkpoint is passed over with a warning on `out`
 /// (rank 0's; may be null). AgreedError on a checkpoint of another model, of another configuration (naming
 /// the key), or of other shapes.
 TrainState start_state(dist::Communicator& comm, const Config& config, const data::LlamaConfig& model,

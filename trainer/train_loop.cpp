@@ -5,6 +5,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <system_error>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -88,7 +89,10 @@ class Run {
 
 void Run::prepare_output() {
   on_rank_0([&] {
-    std::filesystem::create_directories(checkpoint_folder(job_.config));
+    const std::filesystem::path folder = checkpoint_folder(job_.config);
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    check(!error, "{}: cannot make this folder below output_dir ({})", folder.string(), error.message());
     fingerprint_ = job_.files->fingerprint();
   });
 }
@@ -175,7 +179,7 @@ void Run::evaluate() {
 
 void Run::finish() {
   const Config& config = job_.config;
-  if (config.eval.channel_magnitudes && job_.heldout) {
+  if (config.eval.channel_magnitudes) {
     write_channel_report(comm_, network_, *weights_, *job_.heldout, config);
   }
   if (config.optimizer.steps > 0) save_result(comm_, config, state_, fingerprint_);

@@ -66,7 +66,7 @@ void refuse_non_finite(const StepResult& result, Moments& moments, int64_t step)
   if (!std::isfinite(result.loss)) {
     throw AgreedError(
         fmt::format("step {}: the loss is {}; nothing was updated, the last checkpoint is still good",
-                    step + 1, result.loss));
+                    step + 1, std::abs(result.loss)));  // no sign before nan
   }
   if (!at::isfinite(moments.flat()).all().item<bool>()) {
     throw AgreedError(

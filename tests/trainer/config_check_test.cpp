@@ -113,6 +113,14 @@ TEST(Validate, WantsHeldOutTokensForHeldOutEvaluation) {
   }
 }
 
+TEST(Validate, WantsHeldOutTokensForChannelMagnitudes) {
+  Config config = good_config();
+  config.eval.channel_magnitudes = true;
+  EXPECT_THAT(complaint(config), HasSubstr("eval.channel_magnitudes is true, but data.heldout is empty"));
+  config.data.heldout = "h.h5";
+  EXPECT_NO_THROW(validate(config));
+}
+
 /// `config` with a second legal value for the key.
 Config with_other_value(const Config& config, const Key& key) {
   for (std::string value :
@@ -125,10 +133,12 @@ Config with_other_value(const Config& config, const Key& key) {
 }
 
 TEST(Resume, IsNotHinderedByKeysThatDoNotChangeTheResult) {
-  const std::set<std::string> kFree = {"output_dir",      "optimizer.retract_above", "batch.micro_batch",
-                                       "data.heldout",    "compute.threads",         "compute.loss_chunk",
-                                       "eval.every",      "eval.sequences",          "checkpoint.every",
-                                       "checkpoint.keep", "checkpoint.resume",       "checkpoint.write_rbin"};
+  const std::set<std::string> kFree = {
+      "output_dir",           "optimizer.retract_above", "batch.micro_batch",
+      "data.heldout",         "compute.threads",         "compute.loss_chunk",
+      "eval.every",           "eval.sequences",          "eval.channel_magnitudes",
+      "checkpoint.every",     "checkpoint.keep",         "checkpoint.resume",
+      "checkpoint.write_rbin"};
   size_t seen = 0;
   Config saved = good_config();
   for (const Key& key : config_keys()) {
