@@ -15,7 +15,8 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// An Error that every rank throws at the same point with the same text: the job can end in order, and rank 0 speaks for all.
+/// An Error that every rank throws at the same point with the same text: the job can end in order, and rank 0
+/// speaks for all.
 class AgreedError : public Error {
  public:
   using Error::Error;

@@ -19,7 +19,7 @@ if [ "${1:-}" = --tests ]; then
   # Python can import that torch only where a CUDA toolkit supplies the other libraries; one test uses it if it can.
   if [ -e /usr/local/cuda/lib64/libcublas.so.13 ]; then
     wheels+=(nvidia-cusparselt-cu13==0.8.0 nvidia-cufile==1.15.1.6 nvidia-nvshmem-cu13==3.4.5)
-    tools+=(filelock typing-extensions sympy networkx jinja2 fsspec)
+    tools+=(filelock typing-extensions sympy networkx jinja2 fsspec transformers==5.23.0)
   fi
 elif [ $# -gt 0 ]; then
   echo "setup: unknown argument '$1' (only --tests is known)" >&2

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/matmul.h>
 
+#include "core/error.h"
 #include "model/rows.h"
 
 namespace spq::model {
@@ -30,6 +31,7 @@ at::Tensor Frame::enter(const at::Tensor& x) const {
 }
 
 at::Tensor Frame::leave(const at::Tensor& x) const {
+  SPQ_ASSERT(!is_one_way_);
   if (plan_) return hadamard(x, *plan_, kernels::HadamardDirection::kInverse);
   return rotation_.defined() ? at::matmul(x, rotation_.t()) : x;
 }

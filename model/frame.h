@@ -19,16 +19,25 @@ class Frame {
   /// `rotation` [n, n], in the dtype of the data it will see.
   explicit Frame(at::Tensor rotation) : rotation_(std::move(rotation)) {}
   explicit Frame(kernels::HadamardPlan plan) : plan_(plan) {}
+  /// A Hadamard transform that is entered and never left: the weights behind the point are folded with it.
+  /// For forward passes only, since a gradient would have to leave.
+  static Frame one_way(kernels::HadamardPlan plan) {
+    Frame frame(plan);
+    frame.is_one_way_ = true;
+    return frame;
+  }
 
   bool is_none() const { return !rotation_.defined() && !plan_; }
+  bool is_one_way() const { return is_one_way_; }
   /// x [..., n] -> the rotated x; x itself when there is no rotation.
   at::Tensor enter(const at::Tensor& x) const;
-  /// The inverse of enter.
+  /// The inverse of enter. Not for a one-way frame.
   at::Tensor leave(const at::Tensor& x) const;
 
  private:
   at::Tensor rotation_;
   std::optional<kernels::HadamardPlan> plan_;
+  bool is_one_way_ = false;
 };
 
 }  // namespace spq::model

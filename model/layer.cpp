@@ -16,6 +16,10 @@ AttentionShape attention_shape(const LayerContext& c) {
   return {c.batch, c.length, c.config->num_heads, c.config->num_kv_heads, c.config->head_dim};
 }
 
+void observe(const LayerContext& c, Projection projection, const at::Tensor& x) {
+  if (c.observer) (*c.observer)(projection, x);
+}
+
 // Attention with its points: q/k/v input (R1), key (R3), value and output (R2). Returns what o_proj reads.
 at::Tensor attention_block(const LayerContext& c, const LayerWeights& w, const LayerFrames& f,
                            LayerCache& keep) {
@@ -26,6 +30,7 @@ at::Tensor attention_block(const LayerContext& c, const LayerWeights& w, const L
   const PointResult input =
       quantize_point(rms_norm(keep.h, c.config->rms_norm_eps), f.r1, scheme.residual_input);
   keep.input_error = input.error;
+  observe(c, Projection::kQkv, input.x_hat);
   keep.q = at::mm(input.x_hat, w.q.t()).view({tokens, -1, head_dim});
   at::Tensor k = at::mm(input.x_hat, w.k.t()).view({tokens, -1, head_dim});
   const at::Tensor v = at::mm(input.x_hat, w.v.t()).view({tokens, -1, head_dim});
@@ -41,7 +46,9 @@ at::Tensor attention_block(const LayerContext& c, const LayerWeights& w, const L
   const PointResult output =
       quantize_point(keep.attention.out.view({tokens, -1, head_dim}), f.r2, scheme.attention_output);
   keep.output_error = output.error;
-  return output.x_hat.view({tokens, -1});
+  const at::Tensor x = output.x_hat.view({tokens, -1});
+  observe(c, Projection::kOutput, x);
+  return x;
 }
 
 // SwiGLU with its points: gate/up input (R1), down input (R4). Returns what down_proj reads.
@@ -49,9 +56,12 @@ at::Tensor mlp_block(const LayerContext& c, const LayerWeights& w, const LayerFr
   const PointResult input =
       quantize_point(rms_norm(keep.residual, c.config->rms_norm_eps), f.r1, c.scheme->residual_input);
   keep.mlp_error = input.error;
+  observe(c, Projection::kGateUp, input.x_hat);
   keep.gate = at::mm(input.x_hat, w.gate.t());
   keep.up = at::mm(input.x_hat, w.up.t());
-  return quantize_point(at::silu(keep.gate).mul_(keep.up), f.r4, c.scheme->down_input).x_hat;
+  const at::Tensor x = quantize_point(at::silu(keep.gate).mul_(keep.up), f.r4, c.scheme->down_input).x_hat;
+  observe(c, Projection::kDown, x);
+  return x;
 }
 
 at::Tensor mlp_backward(const LayerContext& c, const LayerWeights& w, const LayerCache& keep,

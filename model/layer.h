@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+
 #include "data/llama_config.h"
 #include "kernels/fake_quant.h"
 #include "model/attention.h"
@@ -30,6 +32,12 @@ struct LayerFrames {
   Frame r4;  // down_proj input [intermediate]
 };
 
+/// Projections that read the same tensor.
+enum class Projection { kQkv, kOutput, kGateUp, kDown };
+
+/// Is shown the input x [T, in] of each group of projections, as they read it, in their order.
+using InputObserver = std::function<void(Projection, const at::Tensor& x)>;
+
 /// What a layer needs besides its weights; the same for all layers.
 struct LayerContext {
   const data::LlamaConfig* config;
@@ -37,6 +45,7 @@ struct LayerContext {
   const QuantScheme* scheme;
   int64_t batch;
   int64_t length;
+  const InputObserver* observer = nullptr;  // calibration looks through it
 };
 
 /// Kept from forward to backward. T = batch * length.

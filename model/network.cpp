@@ -35,7 +35,7 @@ NetworkFrames::NetworkFrames(const data::LlamaConfig& config, const data::Rotati
 }
 
 LayerFrames NetworkFrames::layer(int64_t index) const {
-  return {r1_, r2_.empty() ? Frame() : r2_.at(static_cast<size_t>(index)), r3_, r4_};
+  return {r1_, r2_.empty() ? r2_every_layer_ : r2_.at(static_cast<size_t>(index)), r3_, r4_};
 }
 
 LossResult forward_loss(const Network& network, WeightSource& weights, const at::Tensor& ids) {

@@ -27,11 +27,15 @@ class NetworkFrames {
   /// R1 and R2 from `rotations` (undefined tensors: none).
   NetworkFrames(const data::LlamaConfig& config, const data::Rotations& rotations,
                 const OnlineTransforms& online, at::ScalarType compute_dtype);
+  /// The same frames in every layer: of a model whose R1 and R2 are merged into the weights.
+  explicit NetworkFrames(const LayerFrames& every_layer)
+      : r1_(every_layer.r1), r3_(every_layer.r3), r4_(every_layer.r4), r2_every_layer_(every_layer.r2) {}
   LayerFrames layer(int64_t index) const;
 
  private:
   Frame r1_, r3_, r4_;
-  std::vector<Frame> r2_;
+  std::vector<Frame> r2_;  // of each layer; empty: r2_every_layer_
+  Frame r2_every_layer_;
 };
 
 /// What a walk over the network needs besides weights.

@@ -9,7 +9,8 @@
 namespace spq::model {
 
 /// x_hat = Q(x R) R^T and e = x_hat - x, in the frame and dtype of x (design.md 3). `error` is undefined
-/// where nothing is quantized; x_hat is x itself then.
+/// where nothing is quantized; x_hat is x itself then. Behind a one-way frame x_hat = Q(x R) and e = x_hat -
+/// x R stay in the entered basis, and x_hat = x R where nothing is quantized: that e is no rotation's moment.
 struct PointResult {
   at::Tensor x_hat;
   at::Tensor error;

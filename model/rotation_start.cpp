@@ -9,6 +9,8 @@
 #include <numbers>
 #include <random>
 
+#include "core/error.h"
+#include "data/rotation_file.h"
 #include "kernels/hadamard.h"
 
 namespace spq::model {
@@ -51,6 +53,34 @@ at::Tensor random_orthogonal(int64_t n, int64_t seed, int64_t stream) {
 
 at::Tensor identity_rotation(int64_t n) {
   return at::eye(n, at::kFloat);
+}
+
+data::Rotations make_rotations(RotationSource r1, RotationSource r2, int64_t seed, const std::string& file,
+                               const data::LlamaConfig& config) {
+  data::Rotations read;
+  if (r1 == RotationSource::kFile || r2 == RotationSource::kFile) {
+    read = data::read_rotations(file, config.hidden_size, config.num_layers, config.head_dim);
+  }
+  const auto make = [&](RotationSource source, int64_t n, int64_t stream, const at::Tensor& from_file) {
+    switch (source) {
+      case RotationSource::kHadamard:
+        return random_hadamard(n, seed, stream);
+      case RotationSource::kRandom:
+        return random_orthogonal(n, seed, stream);
+      case RotationSource::kIdentity:
+        return identity_rotation(n);
+      case RotationSource::kFile:
+        return from_file;
+    }
+    fail("unknown source of a rotation");
+  };
+  data::Rotations result;
+  result.r1 = make(r1, config.hidden_size, /*stream=*/0, read.r1);
+  for (int64_t l = 0; l < config.num_layers; ++l) {
+    const at::Tensor from_file = read.r2.empty() ? at::Tensor() : read.r2[static_cast<size_t>(l)];
+    result.r2.push_back(make(r2, config.head_dim, 1 + l, from_file));
+  }
+  return result;
 }
 
 }  // namespace spq::model

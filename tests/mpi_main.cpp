@@ -7,7 +7,8 @@
 
 namespace {
 
-// Ranks above 0 print failures only, each line with the rank, so that no cause is lost and nothing is said twice.
+// Ranks above 0 print failures only, each line with the rank, so that no cause is lost and nothing is said
+// twice.
 class FailuresOnly : public testing::EmptyTestEventListener {
  public:
   explicit FailuresOnly(int rank) : rank_(rank) {}

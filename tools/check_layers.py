@@ -28,7 +28,7 @@ LIBRARIES = [
     (r"nccl\.h", r"dist/.*\.(cpp|cu)", "only sources of dist may"),
     (r"(hdf5|hdf5_hl|H5[A-Za-z]*)\.h", r"data/.*\.cpp", "only sources of data may"),
     (r"openssl/.*", r"data/.*\.cpp", "only sources of data may"),
-    (r"yaml-cpp/.*", r"trainer/config_yaml\.cpp|ptq/.*\.cpp", "only trainer/config_yaml.cpp and sources of ptq may"),
+    (r"yaml-cpp/.*", r"data/.*\.cpp", "only sources of data may"),
 ]
 EVERYWHERE = [
     (r"torch/(torch|all|extension)\.h", r"(?!)", "no file may: ATen/core/Tensor.h and ATen/ops/<op>.h compile faster"),

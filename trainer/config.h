@@ -1,27 +1,17 @@
-// The one configuration struct of spq-train. Defaults live here; docs/configuration.md is generated from
-// trainer/config_keys.
+// The one configuration struct of spq-train. Defaults live here and in model/quant_config.h;
+// docs/configuration.md is generated from trainer/config_keys.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "model/quant_config.h"
+
 namespace spq::trainer {
 
-/// One quantizer. Integers of `bits` bits; 16 means not quantized.
-struct QuantizerConfig {
-  int64_t bits = 16;       // 2..8, or 16
-  bool symmetric = false;  // false: with zero point
-  int64_t group_size =
-      -1;  // values that share a scale along the row; -1: the whole row (token, or token and head)
-  double clip_ratio = 1.0;  // (0, 1]: the range is shrunk by this before the scale is found
-};
-
-struct QuantConfig {
-  QuantizerConfig activation;  // inputs of q/k/v, o, gate/up and down projections
-  QuantizerConfig key;         // after RoPE, per token and head
-  QuantizerConfig value;       // output of v_proj, per token and head
-};
+using model::QuantConfig;
+using model::QuantizerConfig;
 
 enum class RotationKind { kLearned, kHadamard, kRandom, kIdentity, kFile };
 

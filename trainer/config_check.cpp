@@ -3,20 +3,14 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "core/error.h"
+#include "data/config_lookup.h"
 #include "trainer/config_keys.h"
 
 namespace spq::trainer {
 namespace {
-
-void check_ranges(const Config& config) {
-  Config scratch = config;
-  for (const Key& key : config_keys()) {
-    std::string value = key.get(config);
-    check(key.set(scratch, value), "{}", value_error(key, value));
-  }
-}
 
 void check_rotations(const RotationConfig& rotation, int64_t steps) {
   bool learned = rotation.r1 == RotationKind::kLearned || rotation.r2 == RotationKind::kLearned;
@@ -57,10 +51,25 @@ bool same_path(const std::string& a, const std::string& b) {
   return plain(a) == plain(b);
 }
 
+/// Of the keys that must match; `constant`: the schedule is constant before and after.
+std::optional<std::string> first_difference(const std::vector<data::Key>& saved,
+                                            const std::vector<data::Key>& now, bool constant) {
+  using enum data::OnResume;
+  for (size_t i = 0; i < saved.size(); ++i) {
+    const data::Key& key = saved[i];
+    bool may_change = key.on_resume == kMayChange || (key.on_resume == kMustMatchUnlessConstant && constant);
+    std::string before = key.get(), after = now[i].get();
+    bool same = before == after || (key.type == "path" && same_path(before, after));
+    if (!may_change && !same) return fmt::format("{} was '{}' and is '{}'", key.path, before, after);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void validate(const Config& config) {
-  check_ranges(config);
+  Config copy = config;
+  data::check_values(bind_keys(copy));
   check_rotations(config.rotation, config.optimizer.steps);
   check_something_to_learn_from(config);
   check(config.batch.micro_batch <= config.batch.sequences,
@@ -77,14 +86,8 @@ void validate(const Config& config) {
 std::optional<std::string> first_difference_that_matters(const Config& saved, const Config& now) {
   bool constant =
       saved.optimizer.schedule == Schedule::kConstant && now.optimizer.schedule == Schedule::kConstant;
-  for (const Key& key : config_keys()) {
-    bool may_change = key.on_resume == OnResume::kMayChange ||
-                      (key.on_resume == OnResume::kMustMatchUnlessConstant && constant);
-    std::string before = key.get(saved), after = key.get(now);
-    bool same = before == after || (key.type == "path" && same_path(before, after));
-    if (!may_change && !same) return fmt::format("{} was '{}' and is '{}'", key.path, before, after);
-  }
-  return std::nullopt;
+  Config saved_copy = saved, now_copy = now;
+  return first_difference(bind_keys(saved_copy), bind_keys(now_copy), constant);
 }
 
 }  // namespace spq::trainer

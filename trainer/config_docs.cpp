@@ -1,7 +1,6 @@
 #include "trainer/config_docs.h"
 
-#include <fmt/format.h>
-
+#include "data/config_docs.h"
 #include "trainer/config_keys.h"
 
 namespace spq::trainer {
@@ -37,58 +36,14 @@ The column "resume" says whether a run may be resumed after the key was changed.
 - `optimizer.steps` above 0 needs a learned rotation, and one that meets a quantizer: `rotation.r1` meets those of
   `quant.activation`, `rotation.r2` also those of `quant.value`.
 - `batch.micro_batch` is at most `batch.sequences`.
-- `eval.every` and `eval.sequences` above 0 need `data.heldout`.
+- `eval.every` and `eval.sequences` above 0, and `eval.channel_magnitudes`, need `data.heldout`.
 )";
-
-std::string section_of(const Key& key) {
-  return key.path.substr(0, key.path.find('.'));
-}
-
-/// A top-level key stands in the first table, every other one in that of its section.
-std::string heading_of(const Key& key) {
-  return key.path.find('.') == std::string::npos ? "Files" : fmt::format("`{}`", section_of(key));
-}
-
-std::string default_of(const Key& key) {
-  if (key.required) return "none: required";
-  std::string value = key.get(Config{});
-  return value.empty() ? "empty" : fmt::format("`{}`", value);
-}
-
-const char* resume_of(const Key& key) {
-  switch (key.on_resume) {
-    case OnResume::kMustMatch:
-      return "no";
-    case OnResume::kMustMatchUnlessConstant:
-      return "if constant";
-    case OnResume::kMayChange:
-      return "yes";
-  }
-  return "";
-}
-
-/// Markdown tables split cells at '|', even between backquotes.
-std::string cell(const std::string& text) {
-  std::string result;
-  for (char c : text) result += c == '|' ? std::string("\\|") : std::string(1, c);
-  return result;
-}
 
 }  // namespace
 
 std::string configuration_page() {
-  std::string page = kIntroduction, heading;
-  for (const Key& key : config_keys()) {
-    if (heading_of(key) != heading) {
-      heading = heading_of(key);
-      page +=
-          fmt::format("\n## {}\n\n| key | type | values | unit | default | resume | meaning |\n", heading);
-      page += "|---|---|---|---|---|---|---|\n";
-    }
-    page += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} |\n", key.path, key.type, cell(key.allowed),
-                        key.unit, default_of(key), resume_of(key), cell(key.doc));
-  }
-  return page;
+  Config defaults;
+  return kIntroduction + data::config_tables(bind_keys(defaults), data::ResumeColumn::kShow);
 }
 
 }  // namespace spq::trainer

@@ -64,10 +64,6 @@ void check_memory(const MemoryPlan& plan, int local_world_size) {
         humanize_bytes(static_cast<uint64_t>(available)), plan.describe());
 }
 
-kernels::QuantSpec spec(const QuantizerConfig& q, int64_t group_size, bool range_includes_zero) {
-  return {static_cast<int>(q.bits), q.symmetric, group_size, range_includes_zero, q.clip_ratio};
-}
-
 }  // namespace
 
 // Every processor with AMX has AVX-512 bf16 too.
@@ -90,18 +86,6 @@ Job open_job(const Config& config, int world_size, int local_world_size, bool fa
                            static_cast<int64_t>(c10::elementSize(job.compute_dtype)), world_size);
   check_memory(job.memory, local_world_size);
   return job;
-}
-
-model::QuantScheme quant_scheme(const QuantConfig& q) {
-  const bool whole_row = q.activation.group_size < 0;
-  model::QuantScheme scheme;
-  scheme.residual_input = spec(q.activation, q.activation.group_size, whole_row);
-  scheme.down_input = spec(q.activation, q.activation.group_size, whole_row);
-  // One group for each head, whatever the group size of the other activations.
-  scheme.attention_output = spec(q.activation, /*group_size=*/-1, /*range_includes_zero=*/false);
-  scheme.key = spec(q.key, q.key.group_size, q.key.group_size < 0);
-  scheme.value = spec(q.value, q.value.group_size, /*range_includes_zero=*/false);
-  return scheme;
 }
 
 }  // namespace spq::trainer

@@ -35,8 +35,4 @@ bool has_fast_bf16();
 /// sizes that do not divide their rows, bf16 without the processor for it, memory that does not fit.
 Job open_job(const Config& config, int world_size, int local_world_size, bool fast_bf16);
 
-/// The quantizer of each point, with the published range rules: whole rows and keys include zero in their
-/// range, groups, values and the attention output do not.
-model::QuantScheme quant_scheme(const QuantConfig& config);
-
 }  // namespace spq::trainer

@@ -3,24 +3,23 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "core/error.h"
-#include "data/rotation_file.h"
 #include "data/sha256.h"
 #include "model/rotation_start.h"
 
 namespace spq::trainer {
 namespace {
 
-at::Tensor make_rotation(RotationKind kind, int64_t n, int64_t seed, int64_t stream,
-                         const at::Tensor& from_file) {
-  switch (kind) {
+// Where a rotation of this kind comes from; learned ones start somewhere too.
+model::RotationSource source_of(RotationKind kind, RotationKind start) {
+  switch (kind == RotationKind::kLearned ? start : kind) {
     case RotationKind::kHadamard:
-      return model::random_hadamard(n, seed, stream);
+      return model::RotationSource::kHadamard;
     case RotationKind::kRandom:
-      return model::random_orthogonal(n, seed, stream);
+      return model::RotationSource::kRandom;
     case RotationKind::kIdentity:
-      return model::identity_rotation(n);
+      return model::RotationSource::kIdentity;
     case RotationKind::kFile:
-      return from_file;
+      return model::RotationSource::kFile;
     case RotationKind::kLearned:
       break;
   }
@@ -34,20 +33,8 @@ Learned learned_rotations(const RotationConfig& config) {
 }
 
 data::Rotations start_rotations(const RotationConfig& config, const data::LlamaConfig& model) {
-  const auto kind = [&](RotationKind k) { return k == RotationKind::kLearned ? config.start : k; };
-  const RotationKind r1 = kind(config.r1);
-  const RotationKind r2 = kind(config.r2);
-  data::Rotations file;
-  if (r1 == RotationKind::kFile || r2 == RotationKind::kFile) {
-    file = data::read_rotations(config.file, model.hidden_size, model.num_layers, model.head_dim);
-  }
-  data::Rotations result;
-  result.r1 = make_rotation(r1, model.hidden_size, config.seed, /*stream=*/0, file.r1);
-  for (int64_t l = 0; l < model.num_layers; ++l) {
-    const at::Tensor from_file = file.r2.empty() ? at::Tensor() : file.r2[static_cast<size_t>(l)];
-    result.r2.push_back(make_rotation(r2, model.head_dim, config.seed, 1 + l, from_file));
-  }
-  return result;
+  return model::make_rotations(source_of(config.r1, config.start), source_of(config.r2, config.start),
+                               config.seed, config.file, model);
 }
 
 data::Rotations zero_momentum(const data::Rotations& rotations) {

@@ -11,12 +11,13 @@
 #include "core/text.h"
 #include "data/atomic_file.h"
 #include "dist/collectives.h"
+#include "model/quant_config.h"
+#include "model/sharded_batches.h"
+#include "model/sharded_perplexity.h"
 #include "model/sharded_weights.h"
-#include "trainer/batches.h"
 #include "trainer/channel_report.h"
 #include "trainer/config_yaml.h"
 #include "trainer/data_order.h"
-#include "trainer/heldout.h"
 #include "trainer/metrics.h"
 #include "trainer/resume.h"
 #include "trainer/rotation_setup.h"
@@ -107,7 +108,7 @@ void Run::load_weights() {
 void Run::start() {
   const Config& config = job_.config;
   network_.config = job_.model;
-  network_.scheme = quant_scheme(config.quant);
+  network_.scheme = model::quant_scheme(config.quant);
   network_.rope = model::make_rope_table(job_.model, config.batch.sequence_length);
   network_.loss_chunk = config.compute.loss_chunk;
   settings_.online = {config.rotation.r3_hadamard, config.rotation.r4_hadamard};
@@ -131,7 +132,7 @@ StepResult Run::step() {
   input.learning_rate = learning_rate_at(job_.config.optimizer, state_.step);
   input.global_predictions = batch.sequences * (batch.sequence_length - 1);
   dist::collectively(comm_, [&] {
-    input.micro_batches = rank_micro_batches(
+    input.micro_batches = model::rank_micro_batches(
         *job_.train, order_.sequences(state_.step * batch.sequences, batch.sequences), batch.sequence_length,
         batch.micro_batch, job_.model.vocab_size, comm_.rank(), comm_.world_size());
   });
@@ -169,8 +170,8 @@ void Run::evaluate() {
   network_.frames =
       model::NetworkFrames(job_.model, state_.rotations, settings_.online, settings_.compute_dtype);
   last_perplexity_ =
-      heldout_perplexity(comm_, network_, *weights_, *job_.heldout,
-                         {batch.sequence_length, job_.config.eval.sequences, batch.micro_batch});
+      model::perplexity(comm_, network_, *weights_, *job_.heldout,
+                        {batch.sequence_length, job_.config.eval.sequences, batch.micro_batch});
   on_rank_0([&] {
     metrics_->write_heldout(state_.step, last_perplexity_);
     say(fmt::format("held-out perplexity after {} steps: {:.4f}", state_.step, last_perplexity_));

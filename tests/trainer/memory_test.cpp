@@ -9,8 +9,8 @@
 #include <memory>
 
 #include "dist/thread_communicator.h"
+#include "model/quant_config.h"
 #include "model/sharded_weights.h"
-#include "trainer/job.h"
 #include "trainer/memory_plan.h"
 #include "trainer/rotation_setup.h"
 #include "trainer/train_step.h"
@@ -77,7 +77,7 @@ Measured measure(dist::Communicator& comm, const data::LlamaConfig& c, const Con
   const int64_t shard = counter->now();
   model::Network network;
   network.config = c;
-  network.scheme = quant_scheme(config.quant);
+  network.scheme = model::quant_scheme(config.quant);
   network.rope = model::make_rope_table(c, config.batch.sequence_length);
   network.loss_chunk = config.compute.loss_chunk;
   TrainState state;

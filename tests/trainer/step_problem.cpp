@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "trainer/job.h"
+#include "model/quant_config.h"
 #include "trainer/rotation_setup.h"
 
 namespace spq::test {
@@ -18,9 +18,9 @@ StepProblem::StepProblem(dist::Communicator& comm, const std::string& name, at::
   weights_ = std::make_unique<model::ShardedWeights>(
       comm, network.config, model::load_shard(files, network.config, comm.rank(), comm.world_size()),
       compute_dtype);
-  trainer::QuantConfig quant;
+  model::QuantConfig quant;
   quant.activation.bits = quant.key.bits = quant.value.bits = 4;
-  network.scheme = trainer::quant_scheme(quant);
+  network.scheme = model::quant_scheme(quant);
   network.rope = model::make_rope_table(network.config, kLength);
   network.loss_chunk = 7;
   settings.compute_dtype = compute_dtype;

@@ -14,9 +14,9 @@
 #include "data/token_file.h"
 #include "dist/single_communicator.h"
 #include "dist/thread_communicator.h"
+#include "model/quant_config.h"
 #include "tests/support/resident_weights.h"
 #include "tests/trainer/step_problem.h"
-#include "trainer/job.h"
 #include "trainer/rotation_setup.h"
 
 namespace spq::trainer {
@@ -63,7 +63,7 @@ TEST(TrainStep, LossOnTheEmbeddedModelFallsAtThreeBits) {
   quant.activation.bits = quant.key.bits = quant.value.bits = 3;
   model::Network network;
   network.config = config;
-  network.scheme = quant_scheme(quant);
+  network.scheme = model::quant_scheme(quant);
   network.rope = model::make_rope_table(config, 64);
   TrainState state;
   RotationConfig rotation;

@@ -1,4 +1,4 @@
-// Held-out perplexity of the quantized network.
+// Perplexity of a network over the windows of a token file, split over the ranks.
 #pragma once
 
 #include "data/token_file.h"
@@ -6,9 +6,9 @@
 #include "model/network.h"
 #include "model/weights.h"
 
-namespace spq::trainer {
+namespace spq::model {
 
-struct HeldoutOptions {
+struct PerplexityOptions {
   int64_t length;         // tokens per window; windows do not overlap, the tail is dropped
   int64_t max_sequences;  // windows to use from the start of the file; 0: all
   int64_t micro_batch;
@@ -16,8 +16,7 @@ struct HeldoutOptions {
 
 /// exp(mean next-token loss) over the windows, split over the ranks. Same value on every rank. AgreedError
 /// naming the token file when the loss is not finite.
-double heldout_perplexity(dist::Communicator& comm, const model::Network& network,
-                          model::WeightSource& weights, const data::TokenFile& tokens,
-                          const HeldoutOptions& options);
+double perplexity(dist::Communicator& comm, const Network& network, WeightSource& weights,
+                  const data::TokenFile& tokens, const PerplexityOptions& options);
 
-}  // namespace spq::trainer
+}  // namespace spq::model

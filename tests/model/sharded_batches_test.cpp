@@ -1,13 +1,12 @@
-#include "trainer/batches.h"
+#include "model/sharded_batches.h"
 
 #include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
 #include "tests/support/golden.h"
-#include "tests/trainer/step_problem.h"
 
-namespace spq::trainer {
+namespace spq::model {
 namespace {
 
 // The embedded model's calibration tokens.
@@ -45,4 +44,4 @@ TEST(RankMicroBatches, RefusesIdsOutsideTheVocabulary) {
 }
 
 }  // namespace
-}  // namespace spq::trainer
+}  // namespace spq::model

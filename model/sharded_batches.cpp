@@ -1,4 +1,4 @@
-#include "trainer/batches.h"
+#include "model/sharded_batches.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
@@ -7,7 +7,7 @@
 
 #include "dist/shard.h"
 
-namespace spq::trainer {
+namespace spq::model {
 
 std::vector<at::Tensor> rank_micro_batches(const data::TokenFile& tokens,
                                            const std::vector<int64_t>& sequences, int64_t length,
@@ -28,4 +28,4 @@ std::vector<at::Tensor> rank_micro_batches(const data::TokenFile& tokens,
   return batches;
 }
 
-}  // namespace spq::trainer
+}  // namespace spq::model

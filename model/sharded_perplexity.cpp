@@ -1,4 +1,4 @@
-#include "trainer/heldout.h"
+#include "model/sharded_perplexity.h"
 
 #include <ATen/ops/tensor.h>
 
@@ -8,13 +8,12 @@
 
 #include "core/error.h"
 #include "dist/collectives.h"
-#include "trainer/batches.h"
+#include "model/sharded_batches.h"
 
-namespace spq::trainer {
+namespace spq::model {
 
-double heldout_perplexity(dist::Communicator& comm, const model::Network& network,
-                          model::WeightSource& weights, const data::TokenFile& tokens,
-                          const HeldoutOptions& options) {
+double perplexity(dist::Communicator& comm, const Network& network, WeightSource& weights,
+                  const data::TokenFile& tokens, const PerplexityOptions& options) {
   const int64_t available = tokens.size() / options.length;
   const int64_t count = options.max_sequences > 0 ? std::min(options.max_sequences, available) : available;
   check(count > 0, "{}: {} tokens are fewer than one sequence of {}", tokens.path().string(), tokens.size(),
@@ -28,7 +27,7 @@ double heldout_perplexity(dist::Communicator& comm, const model::Network& networ
                                  network.config.vocab_size, comm.rank(), comm.world_size());
   });
   for (const at::Tensor& ids : batches) {
-    loss_sum += model::forward_loss(network, weights, ids).loss_sum;
+    loss_sum += forward_loss(network, weights, ids).loss_sum;
   }
   at::Tensor total = at::tensor({loss_sum}, at::kDouble);
   dist::all_reduce_sum(comm, total);
@@ -40,4 +39,4 @@ double heldout_perplexity(dist::Communicator& comm, const model::Network& networ
   return std::exp(loss);
 }
 
-}  // namespace spq::trainer
+}  // namespace spq::model

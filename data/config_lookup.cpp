@@ -1,12 +1,15 @@
+#include "data/config_lookup.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
+#include "core/error.h"
 #include "core/text.h"
-#include "trainer/config_keys.h"
 
-namespace spq::trainer {
+namespace spq::data {
 namespace {
 
 std::string leaf_of(const std::string& path) {
@@ -14,12 +17,12 @@ std::string leaf_of(const std::string& path) {
 }
 
 /// Keys and sections, by dotted path.
-std::vector<std::string> known_paths() {
+std::vector<std::string> known_paths(std::span<const Key> keys) {
   std::vector<std::string> paths;
   auto add = [&](const std::string& path) {
     if (std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
   };
-  for (const Key& key : config_keys()) {
+  for (const Key& key : keys) {
     for (size_t dot = key.path.find('.'); dot != std::string::npos; dot = key.path.find('.', dot + 1)) {
       add(key.path.substr(0, dot));
     }
@@ -30,21 +33,20 @@ std::vector<std::string> known_paths() {
 
 }  // namespace
 
-const Key* find_key(std::string_view path) {
-  for (const Key& key : config_keys()) {
+const Key* find_key(std::span<const Key> keys, std::string_view path) {
+  for (const Key& key : keys) {
     if (key.path == path) return &key;
   }
   return nullptr;
 }
 
-bool is_section(std::string_view path) {
+bool is_section(std::span<const Key> keys, std::string_view path) {
   std::string prefix = fmt::format("{}.", path);
-  return std::any_of(config_keys().begin(), config_keys().end(),
-                     [&](const Key& key) { return key.path.starts_with(prefix); });
+  return std::any_of(keys.begin(), keys.end(), [&](const Key& key) { return key.path.starts_with(prefix); });
 }
 
-std::string key_suggestion(const std::string& path) {
-  std::vector<std::string> known = known_paths();
+std::string key_suggestion(std::span<const Key> keys, const std::string& path) {
+  std::vector<std::string> known = known_paths(keys);
   std::optional<std::string> best = nearest(path, known);
   if (!best) {
     // The name may be right and the section wrong or forgotten.
@@ -62,4 +64,11 @@ std::string value_error(const Key& key, std::string_view found) {
   return fmt::format("{} is '{}', expected {}: {}", key.path, found, key.type, key.allowed);
 }
 
-}  // namespace spq::trainer
+void check_values(std::span<const Key> keys) {
+  for (const Key& key : keys) {
+    std::string value = key.get();
+    check(key.set(value), "{}", value_error(key, value));
+  }
+}
+
+}  // namespace spq::data

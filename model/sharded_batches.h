@@ -8,7 +8,7 @@
 
 #include "data/token_file.h"
 
-namespace spq::trainer {
+namespace spq::model {
 
 /// Sequences (windows of `length` tokens, by index into the file) split over the ranks as evenly as possible,
 /// each rank's part cut into micro-batches int64 [<= micro_batch, length]. Every rank gets the same number of
@@ -19,4 +19,4 @@ std::vector<at::Tensor> rank_micro_batches(const data::TokenFile& tokens,
                                            int64_t micro_batch, int64_t vocab_limit, int rank,
                                            int world_size);
 
-}  // namespace spq::trainer
+}  // namespace spq::model

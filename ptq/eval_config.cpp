@@ -1,0 +1,52 @@
+#include "ptq/eval_config.h"
+
+#include "data/config_yaml.h"
+#include "model/quant_keys.h"
+
+namespace spq::ptq {
+
+using namespace spq::data;
+
+std::vector<Key> bind_keys(EvalConfig& c) {
+  std::vector<Key> keys;
+  keys.push_back(path_key({.path = "model", .doc = "The model to evaluate.", .required = true}, c.model,
+                          "a Hugging Face directory, also one that spq-ptq wrote"));
+  keys.push_back(path_key({.path = "tokens",
+                           .doc = "The text. Whether it starts with BOS was decided when it was tokenized.",
+                           .required = true},
+                          c.tokens, "a token file (tools/tokenize.py)"));
+  keys.push_back(integer_key({.path = "sequence_length",
+                              .unit = "tokens",
+                              .doc = "Length of a window; windows do not overlap, the tail is dropped."},
+                             c.sequence_length, at_least(2)));
+  keys.push_back(integer_key({.path = "sequences", .unit = "sequences", .doc = "Windows to use; 0: all."},
+                             c.sequences, at_least(0)));
+  keys.push_back(
+      integer_key({.path = "micro_batch", .unit = "sequences", .doc = "Windows a rank computes at once."},
+                  c.micro_batch, at_least(1)));
+  model::append_quantizer_keys(keys, "quant.activation", "inputs of the projections", c.quant.activation);
+  model::append_quantizer_keys(keys, "quant.key", "keys after RoPE", c.quant.key);
+  model::append_quantizer_keys(keys, "quant.value", "outputs of v_proj", c.quant.value);
+  keys.push_back(choice_key({.path = "rotate.r3", .doc = "Transform of keys and queries, online."},
+                            c.r3_hadamard, hadamard_or_identity()));
+  keys.push_back(choice_key(
+      {.path = "rotate.r4",
+       .doc =
+           "Transform of down_proj's input, online; must be hadamard where it is folded into the weights."},
+      c.r4_hadamard, hadamard_or_identity()));
+  keys.push_back(choice_key({.path = "compute.dtype", .doc = "Dtype to compute in."}, c.fp32,
+                            std::vector<Choice<bool>>{{"fp32", true}, {"bf16", false}}));
+  keys.push_back(integer_key({.path = "compute.threads",
+                              .unit = "threads",
+                              .doc = "Threads of each rank; 0: the host's cores divided by its ranks."},
+                             c.threads, at_least(0)));
+  return keys;
+}
+
+EvalConfig load_eval_config(const std::filesystem::path& path, std::span<const std::string> overrides) {
+  EvalConfig config;
+  read_config_file(path, overrides, bind_keys(config));
+  return config;
+}
+
+}  // namespace spq::ptq

@@ -1,0 +1,256 @@
+#include "ptq/weight_quantizer.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+
+namespace spq::ptq {
+namespace {
+
+constexpr float kLeastRange = 1e-5f;
+constexpr float kLargestZero = 2097152.0f;  // 2^21: keeps round_even exact
+constexpr int kClipSteps = 80;
+constexpr int64_t kLanes = 16;
+constexpr int64_t kParallelGrain = 4;  // rows a thread takes at least
+
+// Half to even without a library call, so that loops vectorise; exact below 2^22.
+inline float round_even(float v) {
+  return (v + 12582912.0f) - 12582912.0f;
+}
+
+float round_to(float v, at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return static_cast<float>(c10::BFloat16(v));
+  if (dtype == at::kHalf) return static_cast<float>(c10::Half(v));
+  return v;
+}
+
+// The bounds of code - zero: clamping there needs no zero point in the loop.
+struct Levels {
+  float scale;
+  float low;
+  float high;
+};
+
+Levels levels_of(const GroupParams& p, const WeightQuantSpec& spec) {
+  const CodeRange codes = code_range(spec);
+  return {p.scale, static_cast<float>(codes.low) - p.zero, static_cast<float>(codes.high) - p.zero};
+}
+
+inline float nearest_level(float w, const Levels& l) {
+  const float v = w / l.scale;
+  const float above = v < l.low ? l.low : v;
+  return round_even(above > l.high ? l.high : above);
+}
+
+// |e|^2.4 = e^2 (e^2)^(1/5). The fifth root starts from the exponent's fifth and takes three Newton steps:
+// exact to fp32 rounding, and it vectorises, which std::pow does not.
+inline float power_2_4(float e) {
+  const float a = e * e;
+  const float bits = static_cast<float>(std::bit_cast<int32_t>(a));
+  float y = std::bit_cast<float>(static_cast<int32_t>(bits * 0.2f + 0.8f * 1064866805.0f));
+  for (int i = 0; i < 3; ++i) {
+    const float square = y * y;
+    y = 0.8f * y + 0.2f * (a / (square * square));
+  }
+  return a * y;
+}
+
+// sum |error|^2.4 of a group; stops early once it has reached `bound`. Lanes are independent, so that the
+// compiler may vectorise the sum.
+float clip_error(const float* w, int64_t n, const Levels& l, float bound) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (int64_t stop = 0; i + kLanes <= n;) {
+    for (stop = std::min(i + 8 * kLanes, n); i + kLanes <= stop; i += kLanes) {
+      for (int64_t j = 0; j < kLanes; ++j) {
+        lanes[j] += power_2_4(l.scale * nearest_level(w[i + j], l) - w[i + j]);
+      }
+    }
+    float sum = 0;
+    for (float lane : lanes) sum += lane;
+    if (sum >= bound) return sum;
+  }
+  for (int64_t j = 0; i < n; ++i, ++j) lanes[j] += power_2_4(l.scale * nearest_level(w[i], l) - w[i]);
+  float sum = 0;
+  for (float lane : lanes) sum += lane;
+  return sum;
+}
+
+struct Range {
+  float low;
+  float high;
+};
+
+Range find_range(const float* w, int64_t n, const WeightQuantSpec& spec) {
+  const auto [low, high] = std::minmax_element(w, w + n);
+  Range r{*low, *high};
+  if (spec.symmetric) {
+    const float top = std::max({-r.low, r.high, kLeastRange});
+    return {-top, top};
+  }
+  const float levels = static_cast<float>((1 << spec.bits) - 1);
+  const float largest = std::max(std::abs(r.low), std::abs(r.high));
+  const bool constant = r.high - r.low < std::max(kLeastRange, levels * largest / (0.5f * kLargestZero));
+  if (spec.group_size < 0 || constant) r = {std::min(r.low, 0.0f), std::max(r.high, 0.0f)};
+  if (r.low == 0 && r.high == 0) r = {-1, 1};
+  return r;
+}
+
+GroupParams params_of(const Range& r, float width, const WeightQuantSpec& spec) {
+  const float levels = static_cast<float>((1 << (spec.symmetric ? spec.bits - 1 : spec.bits)) - 1);
+  const float scale = round_to(width / levels, spec.scale_dtype);
+  return {scale, spec.symmetric ? 0.0f : std::nearbyint(-r.low / scale) + 0.0f};  // + 0: no negative zero
+}
+
+GroupParams search_clip(const float* w, int64_t n, const Range& full, GroupParams best,
+                        const WeightQuantSpec& spec) {
+  float least = std::numeric_limits<float>::infinity();
+  for (int i = 0; i < kClipSteps; ++i) {
+    const float p = static_cast<float>(1.0 - i / 100.0);
+    const Range r{p * full.low, p * full.high};
+    const GroupParams candidate = params_of(r, spec.symmetric ? r.high : r.high - r.low, spec);
+    if (!(candidate.scale > 0) || !(std::abs(candidate.zero) <= kLargestZero)) continue;
+    const float error = clip_error(w, n, levels_of(candidate, spec), least);
+    if (error < least) {
+      least = error;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+int64_t group_length(int64_t columns, const WeightQuantSpec& spec) {
+  return spec.group_size > 0 ? spec.group_size : columns;
+}
+
+template <class Code>
+void quantize_rows(const at::Tensor& w, const QuantParams& params, const WeightQuantSpec& spec,
+                   const at::Tensor& codes) {
+  const int64_t columns = w.size(1);
+  const int64_t groups = params.scale.size(1);
+  const int64_t length = columns / groups;
+  const float* in = w.const_data_ptr<float>();
+  const float* scale = params.scale.const_data_ptr<float>();
+  const float* zero = params.zero.const_data_ptr<float>();
+  Code* out = codes.mutable_data_ptr<Code>();
+  at::parallel_for(0, w.size(0) * groups, kParallelGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      const Levels l = levels_of({scale[g], zero[g]}, spec);
+      for (int64_t i = g * length; i < (g + 1) * length; ++i) {
+        out[i] = static_cast<Code>(static_cast<int32_t>(nearest_level(in[i], l) + zero[g]));
+      }
+    }
+  });
+}
+
+}  // namespace
+
+CodeRange code_range(const WeightQuantSpec& spec) {
+  if (spec.symmetric) return {-(1 << (spec.bits - 1)), (1 << (spec.bits - 1)) - 1};
+  return {0, (1 << spec.bits) - 1};
+}
+
+at::ScalarType code_dtype(const WeightQuantSpec& spec) {
+  return code_range(spec).high > 127 ? at::kShort : at::kChar;
+}
+
+void check_spec(const WeightQuantSpec& spec, int64_t columns, std::string_view name) {
+  check(spec.bits >= 2 && spec.bits <= 8, "{}: weights of {} bits, expected 2 to 8", name, spec.bits);
+  check(spec.group_size == -1 || (spec.group_size > 0 && columns % spec.group_size == 0),
+        "{}: group size {} with {} columns, expected -1 or a divisor", name, spec.group_size, columns);
+  check(spec.scale_dtype == at::kFloat || spec.scale_dtype == at::kBFloat16 || spec.scale_dtype == at::kHalf,
+        "{}: scales of dtype {}, expected float, bfloat16 or half", name, c10::toString(spec.scale_dtype));
+}
+
+at::Tensor finite_matrix(const at::Tensor& weight, std::string_view name) {
+  const at::ScalarType dtype = weight.scalar_type();
+  check(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
+        "{}: dtype {}, expected float, bfloat16 or half", name, c10::toString(dtype));
+  check(weight.dim() == 2 && weight.size(1) > 0, "{}: {} dimensions, {} numbers, expected a matrix", name,
+        weight.dim(), weight.numel());
+  at::Tensor w = weight.to(at::kFloat).contiguous();
+  if (at::isfinite(w).all().item<bool>()) return w;
+  const float* data = w.const_data_ptr<float>();
+  const float* bad = std::find_if(data, data + w.numel(), [](float v) { return !std::isfinite(v); });
+  const int64_t place = bad - data;
+  fail("{}: {} at row {}, column {}, expected finite numbers", name, *bad, place / w.size(1),
+       place % w.size(1));
+}
+
+void check_scales(const at::Tensor& scale, const WeightQuantSpec& spec, std::string_view name) {
+  check(at::isfinite(scale).all().item<bool>(), "{}: weights too large: a scale overflows {}", name,
+        c10::toString(spec.scale_dtype));
+}
+
+GroupParams find_group_params(const float* w, int64_t n, const WeightQuantSpec& spec) {
+  const Range r = find_range(w, n, spec);
+  const float width = spec.symmetric ? r.high : std::max(r.high - r.low, kLeastRange);
+  const GroupParams params = params_of(r, width, spec);
+  return spec.mse_clip ? search_clip(w, n, r, params, spec) : params;
+}
+
+QuantParams find_params(const at::Tensor& weight, const WeightQuantSpec& spec, std::string_view name) {
+  const at::Tensor w = finite_matrix(weight, name);
+  check_spec(spec, w.size(1), name);
+  const int64_t length = group_length(w.size(1), spec);
+  QuantParams params{at::empty({w.size(0), w.size(1) / length}), at::empty({w.size(0), w.size(1) / length})};
+  const float* in = w.const_data_ptr<float>();
+  float* scale = params.scale.mutable_data_ptr<float>();
+  float* zero = params.zero.mutable_data_ptr<float>();
+  at::parallel_for(0, params.scale.numel(), kParallelGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      const GroupParams found = find_group_params(in + g * length, length, spec);
+      scale[g] = found.scale;
+      zero[g] = found.zero;
+    }
+  });
+  check_scales(params.scale, spec, name);
+  return params;
+}
+
+QuantizedWeight quantize(const at::Tensor& weight, const QuantParams& params, const WeightQuantSpec& spec,
+                         std::string_view name) {
+  const at::Tensor w = finite_matrix(weight, name);
+  check_spec(spec, w.size(1), name);
+  SPQ_ASSERT(params.scale.is_contiguous() && params.zero.is_contiguous());
+  SPQ_ASSERT(params.scale.size(0) == w.size(0) && params.zero.sizes() == params.scale.sizes());
+  SPQ_ASSERT(params.scale.size(1) == w.size(1) / group_length(w.size(1), spec));
+  const at::Tensor codes = at::empty(w.sizes(), code_dtype(spec));
+  if (code_dtype(spec) == at::kChar) {
+    quantize_rows<int8_t>(w, params, spec, codes);
+  } else {
+    quantize_rows<int16_t>(w, params, spec, codes);
+  }
+  return {codes, params.scale.to(spec.scale_dtype), params.zero};
+}
+
+QuantizedWeight quantize_rtn(const at::Tensor& weight, const WeightQuantSpec& spec, std::string_view name) {
+  return quantize(weight, find_params(weight, spec, name), spec, name);
+}
+
+at::Tensor dequantize(const QuantizedWeight& quantized, const at::Tensor& group_index, at::ScalarType dtype) {
+  const int64_t rows = quantized.codes.size(0);
+  const int64_t columns = quantized.codes.size(1);
+  const at::Tensor codes = quantized.codes.to(at::kFloat);
+  at::Tensor scale = quantized.scale.to(at::kFloat);
+  at::Tensor zero = quantized.zero;
+  if (group_index.defined()) {
+    scale = scale.index_select(1, group_index);
+    zero = zero.index_select(1, group_index);
+    return codes.sub(zero).mul_(scale).to(dtype);
+  }
+  const int64_t groups = scale.size(1);
+  const at::Tensor grouped = codes.view({rows, groups, columns / groups});
+  return grouped.sub(zero.unsqueeze(2)).mul_(scale.unsqueeze(2)).view({rows, columns}).to(dtype);
+}
+
+}  // namespace spq::ptq
