@@ -1,7 +1,7 @@
 #include "ptq/eval_config.h"
 
 #include "data/config_yaml.h"
-#include "model/quant_keys.h"
+#include "ptq/common_keys.h"
 
 namespace spq::ptq {
 
@@ -24,9 +24,7 @@ std::vector<Key> bind_keys(EvalConfig& c) {
   keys.push_back(
       integer_key({.path = "micro_batch", .unit = "sequences", .doc = "Windows a rank computes at once."},
                   c.micro_batch, at_least(1)));
-  model::append_quantizer_keys(keys, "quant.activation", "inputs of the projections", c.quant.activation);
-  model::append_quantizer_keys(keys, "quant.key", "keys after RoPE", c.quant.key);
-  model::append_quantizer_keys(keys, "quant.value", "outputs of v_proj", c.quant.value);
+  append_quant_keys(keys, c.quant);
   keys.push_back(choice_key({.path = "rotate.r3", .doc = "Transform of keys and queries, online."},
                             c.r3_hadamard, hadamard_or_identity()));
   keys.push_back(choice_key(
@@ -34,12 +32,7 @@ std::vector<Key> bind_keys(EvalConfig& c) {
        .doc =
            "Transform of down_proj's input, online; must be hadamard where it is folded into the weights."},
       c.r4_hadamard, hadamard_or_identity()));
-  keys.push_back(choice_key({.path = "compute.dtype", .doc = "Dtype to compute in."}, c.fp32,
-                            std::vector<Choice<bool>>{{"fp32", true}, {"bf16", false}}));
-  keys.push_back(integer_key({.path = "compute.threads",
-                              .unit = "threads",
-                              .doc = "Threads of each rank; 0: the host's cores divided by its ranks."},
-                             c.threads, at_least(0)));
+  append_compute_keys(keys, c.fp32, c.threads);
   return keys;
 }
 

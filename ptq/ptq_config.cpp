@@ -2,7 +2,7 @@
 
 #include "core/error.h"
 #include "data/config_yaml.h"
-#include "model/quant_keys.h"
+#include "ptq/common_keys.h"
 
 namespace spq::ptq {
 namespace {
@@ -140,16 +140,9 @@ std::vector<Key> bind_keys(PtqConfig& c) {
                           c.output_dir, "a directory that is empty or not there yet"));
   add_rotate_keys(keys, c.rotate);
   add_weight_keys(keys, c.weights, c.gptq);
-  model::append_quantizer_keys(keys, "quant.activation", "inputs of the projections", c.quant.activation);
-  model::append_quantizer_keys(keys, "quant.key", "keys after RoPE", c.quant.key);
-  model::append_quantizer_keys(keys, "quant.value", "outputs of v_proj", c.quant.value);
+  append_quant_keys(keys, c.quant);
   add_data_keys(keys, c.calibration, c.eval);
-  keys.push_back(choice_key({.path = "compute.dtype", .doc = "Dtype of calibration and evaluation."}, c.fp32,
-                            std::vector<Choice<bool>>{{"fp32", true}, {"bf16", false}}));
-  keys.push_back(integer_key({.path = "compute.threads",
-                              .unit = "threads",
-                              .doc = "Threads of each rank; 0: the host's cores divided by its ranks."},
-                             c.threads, at_least(0)));
+  append_compute_keys(keys, c.fp32, c.threads);
   return keys;
 }
 

@@ -5,8 +5,9 @@
         --rotation runs/demo/w16a4kv4-learned-0/rotation.h5 --out runs/table
 
 Rows: full precision; RTN and GPTQ without rotation; RTN, GPTQ and GPTAQ behind a random Hadamard rotation (QuaRot) and
-behind the learned one (SpinQuant). Columns: bits of weights-activations-KV cache. Prints the table and writes table.md,
-table.csv and table.png. Settings that are not part of the grid come from the two configurations.
+behind the learned one (SpinQuant). Columns: bits of weights-activations-KV cache. With --seeds N each random row is the mean and
+range over N random rotations. Prints the table and writes table.md, table.csv and table.png. Settings that are not part
+of the grid come from the two configurations.
 """
 import argparse
 import csv
@@ -49,19 +50,30 @@ def run(launcher, program, config, settings):
     return float(found.group(1))
 
 
+def cell(values):
+    """What the table says of one cell's perplexities, one for each random rotation."""
+    mean = sum(values) / len(values)
+    return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
 def measure(arguments):
+    """[(name, [perplexities of each column])]"""
     launcher = shlex.split(arguments.launcher)
     work = arguments.out / "model"
     full = run(launcher, arguments.build / "spq-eval", arguments.eval, {})
-    table = [("full precision", [full] * len(BITS))]
+    table = [("full precision", [[full]] * len(BITS))]
     for name, settings in rows(arguments.rotation):
+        is_random = settings["rotate.r1"] == "hadamard"
         cells = []
         for _, weights, activations, cache in BITS:
-            shutil.rmtree(work, ignore_errors=True)
-            cells.append(run(launcher, arguments.build / "spq-ptq", arguments.ptq, {
-                **settings, "output_dir": work, "weights.bits": weights, "quant.activation.bits": activations,
-                "quant.key.bits": cache, "quant.value.bits": cache}))
-        print(f"{name}: " + ", ".join(f"{bits[0]} {cell:.3f}" for bits, cell in zip(BITS, cells)), flush=True)
+            values = []
+            for seed in range(arguments.seeds if is_random else 1):
+                shutil.rmtree(work, ignore_errors=True)
+                values.append(run(launcher, arguments.build / "spq-ptq", arguments.ptq, {
+                    **settings, "rotate.seed": seed, "output_dir": work, "weights.bits": weights,
+                    "quant.activation.bits": activations, "quant.key.bits": cache, "quant.value.bits": cache}))
+            cells.append(values)
+        print(f"{name}: " + ", ".join(f"{bits[0]} {cell(values)}" for bits, values in zip(BITS, cells)), flush=True)
         table.append((name, cells))
     shutil.rmtree(work, ignore_errors=True)
     return table
@@ -69,7 +81,7 @@ def measure(arguments):
 
 def markdown(table):
     lines = ["| method | " + " | ".join(bits[0] for bits in BITS) + " |", "|---|" + "---|" * len(BITS)]
-    lines += [f"| {name} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |" for name, cells in table]
+    lines += [f"| {name} | " + " | ".join(cell(values) for values in cells) + " |" for name, cells in table]
     return "\n".join(lines)
 
 
@@ -77,7 +89,10 @@ def draw(table, path):
     figure, axis = plt.subplots(figsize=(10, 4), constrained_layout=True)
     width = 0.8 / len(BITS)
     for i, bits in enumerate(BITS):
-        axis.bar([row + (i - 1) * width for row in range(len(table))], [cells[i] for _, cells in table], width, label=bits[0])
+        means = [sum(cells[i]) / len(cells[i]) for _, cells in table]
+        spread = [[mean - min(cells[i]) for mean, (_, cells) in zip(means, table)],
+                  [max(cells[i]) - mean for mean, (_, cells) in zip(means, table)]]
+        axis.bar([row + (i - 1) * width for row in range(len(table))], means, width, yerr=spread, label=bits[0])
     axis.set(yscale="log", ylabel="perplexity", title="weights-activations-KV cache bits")
     axis.set_xticks(range(len(table)), [name for name, _ in table], rotation=20)
     axis.legend()
@@ -90,6 +105,7 @@ def main():
     parser.add_argument("--eval", type=Path, required=True, help="configuration of spq-eval, for full precision")
     parser.add_argument("--rotation", required=True, help="learned rotation (rotation.h5 or R.bin)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the table")
+    parser.add_argument("--seeds", type=int, default=1, help="random rotations for each random row (default: 1)")
     parser.add_argument("--build", type=Path, default=Path("build/release"), help="folder of the programs")
     parser.add_argument("--launcher", default="", help="for example 'mpirun -np 2'")
     arguments = parser.parse_args()
@@ -99,8 +115,9 @@ def main():
     (arguments.out / "table.md").write_text(text + "\n", encoding="utf-8")
     with open(arguments.out / "table.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["method"] + [bits[0] for bits in BITS])
-        writer.writerows([name] + cells for name, cells in table)
+        writer.writerow(["method", "bits", "seed", "perplexity"])
+        writer.writerows([name, bits[0], seed, value] for name, cells in table
+                         for bits, values in zip(BITS, cells) for seed, value in enumerate(values))
     draw(table, arguments.out / "table.png")
     print(text)
 
