@@ -85,7 +85,6 @@ class Run {
   TrainState state_;
   Clock::time_point started_ = Clock::now();
   int64_t first_step_ = 0;
-  double last_perplexity_ = 0;
 };
 
 void Run::prepare_output() {
@@ -169,12 +168,12 @@ void Run::evaluate() {
   const BatchConfig& batch = job_.config.batch;
   network_.frames =
       model::NetworkFrames(job_.model, state_.rotations, settings_.online, settings_.compute_dtype);
-  last_perplexity_ =
+  const double perplexity =
       model::perplexity(comm_, network_, *weights_, *job_.heldout,
                         {batch.sequence_length, job_.config.eval.sequences, batch.micro_batch});
   on_rank_0([&] {
-    metrics_->write_heldout(state_.step, last_perplexity_);
-    say(fmt::format("held-out perplexity after {} steps: {:.4f}", state_.step, last_perplexity_));
+    metrics_->write_heldout(state_.step, perplexity);
+    say(fmt::format("held-out perplexity after {} steps: {:.4f}", state_.step, perplexity));
   });
 }
 
@@ -194,10 +193,7 @@ void Run::finish() {
   *out_ << fmt::format("wrote {}/rotation.h5{} and metrics.jsonl after {} steps in {}\n", config.output_dir,
                        config.checkpoint.write_rbin ? ", R.bin" : "", state_.step,
                        humanize_duration(seconds_since(started_)));
-  *out_ << fmt::format(
-      "next: use rotation.h5 (or R.bin) as the learned rotation of post-training quantization, or as "
-      "rotation.file of "
-      "another run\n");
+  *out_ << "next: quantize with it (spq-ptq, rotate.file), or start another run from it (rotation.file)\n";
 }
 
 Outcome Run::run() {
@@ -215,7 +211,8 @@ Outcome Run::run() {
     report(result, seconds_since(begin));
     stopped = result.stop_requested;
     if (stopped || is_due(config.checkpoint.every)) save_checkpoint(comm_, config, state_, fingerprint_);
-    if (!stopped && evaluation_is_due()) evaluate();
+    const bool last = state_.step == config.optimizer.steps;
+    if ((last || !stopped) && evaluation_is_due()) evaluate();
   }
   if (state_.step < config.optimizer.steps) {
     if (progress_) progress_->finish();
