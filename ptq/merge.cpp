@@ -66,10 +66,6 @@ at::Tensor rounded(const data::ModelFiles& files, const at::Tensor& t, const std
   return result;
 }
 
-at::Tensor ones_like_norm(const data::ModelFiles& files, const std::string& name) {
-  return at::ones(files.shape(name), files.dtype(name));
-}
-
 at::Tensor r2_of(const data::Rotations& rotations, int64_t layer) {
   return rotations.r2.empty() ? at::Tensor() : rotations.r2.at(static_cast<size_t>(layer));
 }
@@ -113,22 +109,6 @@ std::string head_source(const data::ModelFiles& files, const data::LlamaConfig& 
   return files.has(kHead) && !config.tied_embeddings ? kHead : kEmbedding;
 }
 
-/// Everything that merge_model() writes, in its order.
-std::vector<data::TensorSpec> output_tensors(const data::ModelFiles& files, const data::LlamaConfig& config) {
-  std::vector<data::TensorSpec> tensors;
-  const auto add = [&](const std::string& name, const std::string& like) {
-    tensors.push_back({name, files.dtype(like), files.shape(like)});
-  };
-  add(kEmbedding, kEmbedding);
-  for (int64_t l = 0; l < config.num_layers; ++l) {
-    const MergedLayer names_only;
-    for (const auto& [name, tensor] : named_tensors(names_only, l)) add(name, name);
-  }
-  add(kFinalNorm, kFinalNorm);
-  add(kHead, head_source(files, config));
-  return tensors;
-}
-
 /// A tensor that we know nothing about would be missing in the result.
 void check_nothing_lost(const data::ModelFiles& files, const std::vector<data::TensorSpec>& outputs,
                         const fs::path& model_dir) {
@@ -168,6 +148,25 @@ data::TransformManifest manifest_of(const data::ModelFiles& files, const MergeOp
 }
 
 }  // namespace
+
+at::Tensor ones_like_norm(const data::ModelFiles& files, const std::string& name) {
+  return at::ones(files.shape(name), files.dtype(name));
+}
+
+std::vector<data::TensorSpec> output_tensors(const data::ModelFiles& files, const data::LlamaConfig& config) {
+  std::vector<data::TensorSpec> tensors;
+  const auto add = [&](const std::string& name, const std::string& like) {
+    tensors.push_back({name, files.dtype(like), files.shape(like)});
+  };
+  add(kEmbedding, kEmbedding);
+  for (int64_t l = 0; l < config.num_layers; ++l) {
+    const MergedLayer names_only;
+    for (const auto& [name, tensor] : named_tensors(names_only, l)) add(name, name);
+  }
+  add(kFinalNorm, kFinalNorm);
+  add(kHead, head_source(files, config));
+  return tensors;
+}
 
 // The checks of data/ want all rotations; identities stand in for those that are not given, an R1 of size 1
 // among them, since checking one of the model's size would cost a large product.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data/llama_config.h"
 #include "data/model_files.h"
@@ -49,6 +50,13 @@ at::Tensor merge_embedding(const data::ModelFiles& files, const at::Tensor& r1, 
 
 /// The head (W gamma) R1 [vocab, d], gamma of the final norm; W is the embedding where those are tied.
 at::Tensor merge_head(const data::ModelFiles& files, const data::LlamaConfig& config, const at::Tensor& r1);
+
+/// Every tensor of a merged model, in the order in which it is written, in the dtypes of the source's
+/// tensors. The files have passed model::check_model_files().
+std::vector<data::TensorSpec> output_tensors(const data::ModelFiles& files, const data::LlamaConfig& config);
+
+/// Ones in the shape and dtype of the norm weight `name`, which is folded away.
+at::Tensor ones_like_norm(const data::ModelFiles& files, const std::string& name);
 
 struct MergeOptions {
   data::Rotations rotations;                // as check_rotations() wants them

@@ -1,7 +1,6 @@
 #include "ptq/pipeline.h"
 
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/ones.h>
 
 #include <chrono>
 #include <memory>
@@ -19,33 +18,8 @@
 namespace spq::ptq {
 namespace {
 
-using data::TensorSpec;
-
 std::string layer_name(int64_t layer) {
   return fmt::format("model.layers.{}", layer);
-}
-
-std::vector<TensorSpec> tensor_list(const data::LlamaConfig& c, at::ScalarType dtype) {
-  const int64_t d = c.hidden_size, heads = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim,
-                m = c.intermediate_size;
-  std::vector<TensorSpec> list = {{"model.embed_tokens.weight", dtype, {c.vocab_size, d}}};
-  for (int64_t l = 0; l < c.num_layers; ++l) {
-    const auto add = [&](const char* name, std::vector<int64_t> shape) {
-      list.push_back({fmt::format("{}.{}.weight", layer_name(l), name), dtype, std::move(shape)});
-    };
-    add("input_layernorm", {d});
-    add("self_attn.q_proj", {heads, d});
-    add("self_attn.k_proj", {kv, d});
-    add("self_attn.v_proj", {kv, d});
-    add("self_attn.o_proj", {d, heads});
-    add("post_attention_layernorm", {d});
-    add("mlp.gate_proj", {m, d});
-    add("mlp.up_proj", {m, d});
-    add("mlp.down_proj", {d, m});
-  }
-  list.push_back({"model.norm.weight", dtype, {d}});
-  list.push_back({"lm_head.weight", dtype, {c.vocab_size, d}});
-  return list;
 }
 
 // Starts of random windows, the same on every rank.
@@ -205,13 +179,16 @@ void Pipeline::write_layer(int64_t layer, const LayerMatrices& w) {
     const auto write = [&](const char* name, const at::Tensor& t) {
       writer_->write(fmt::format("{}.{}.weight", layer_name(layer), name), t);
     };
-    const at::Tensor ones = at::ones({model_.hidden_size}, dtype_);
-    write("input_layernorm", ones);
+    const auto write_ones = [&](const char* name) {
+      const std::string full = fmt::format("{}.{}.weight", layer_name(layer), name);
+      writer_->write(full, ones_like_norm(*files_, full));
+    };
+    write_ones("input_layernorm");
     write("self_attn.q_proj", w.q);
     write("self_attn.k_proj", w.k);
     write("self_attn.v_proj", w.v);
     write("self_attn.o_proj", w.o);
-    write("post_attention_layernorm", ones);
+    write_ones("post_attention_layernorm");
     write("mlp.gate_proj", w.gate);
     write("mlp.up_proj", w.up);
     write("mlp.down_proj", w.down);
@@ -236,13 +213,13 @@ void Pipeline::report(int64_t layer, const QuantizedLayer& quantized,
 
 void Pipeline::quantize_layers() {
   const auto start = std::chrono::steady_clock::now();
+  LayerPlace place{&model_, &rope_, &activations_, {}, config_.fp32 ? at::kFloat : at::kBFloat16, ""};
+  place.frames = merged_frames(config_.output_dir, model_, manifest_,
+                               {config_.rotate.r3_hadamard, config_.rotate.r4_hadamard});
   for (int64_t l = 0; l < model_.num_layers; ++l) {
     LayerMatrices full;
     dist::collectively(comm_, [&] { full = merged(l); });
-    LayerPlace place{&model_,      &rope_, &activations_, {}, config_.fp32 ? at::kFloat : at::kBFloat16,
-                     layer_name(l)};
-    place.frames = merged_frames(config_.output_dir, model_, manifest_,
-                                 {config_.rotate.r3_hadamard, config_.rotate.r4_hadamard});
+    place.name = layer_name(l);
     const QuantizedLayer quantized = quantize_layer(comm_, place, full, inputs_, scheme_);
     write_layer(l, quantized.weights);
     if (calibration_ && l + 1 < model_.num_layers) advance(inputs_, place, quantized.weights, full, scheme_);
@@ -254,7 +231,7 @@ void Pipeline::quantize_layers() {
 void Pipeline::write_rest() {
   on_rank_0([&] {
     writer_->write("model.embed_tokens.weight", merge_embedding(*files_, rotations_.r1, /*centre=*/false));
-    writer_->write("model.norm.weight", at::ones({model_.hidden_size}, dtype_));
+    writer_->write("model.norm.weight", ones_like_norm(*files_, "model.norm.weight"));
     writer_->write("lm_head.weight", merge_head(*files_, model_, rotations_.r1));
     data::write_manifest(config_.output_dir, manifest_);
     if (rotations_.r1.defined() || !rotations_.r2.empty()) {
@@ -278,7 +255,7 @@ std::optional<double> Pipeline::evaluate() {
 std::optional<double> Pipeline::run() {
   dist::collectively(comm_, [&] { open(); });
   share_rotations();
-  on_rank_0([&] { writer_.emplace(config_.model, config_.output_dir, tensor_list(model_, dtype_)); });
+  on_rank_0([&] { writer_.emplace(config_.model, config_.output_dir, output_tensors(*files_, model_)); });
   read_calibration();
   quantize_layers();
   write_rest();
