@@ -6,11 +6,13 @@
 #include <limits>
 
 #include "core/error.h"
-#include "data/hdf5_io.h"
+#include "data/hdf5_dataset.h"
+#include "data/hdf5_writer.h"
 #include "data/rotation_check.h"
 #include "data/sealed_file.h"
 #include "data/sha256.h"
 #include "data/shape_text.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -95,31 +97,31 @@ void write_attributes(const Hdf5Id& object, const AttributeMap& attributes, cons
 }
 
 /// Reads one dataset of a known shape and checks its digest, which is also noted in `objects`.
-at::Tensor read_matrices(const Hdf5Id& parent, const std::string& folder, const std::string& name,
-                         const std::vector<int64_t>& shape, const std::string& file,
-                         ObjectAttributes& objects) {
-  const std::string place = fmt::format("{}: {}{}", file, folder, name);
-  const Hdf5Id dataset = open_dataset(parent, name, ElementType::kFloat32, file);
-  const DatasetLayout layout = dataset_layout(dataset, place);
+at::Tensor read_matrices(const Hdf5Object& parent, const std::string& folder, const std::string& name,
+                         const std::vector<int64_t>& shape, ObjectAttributes& objects) {
+  const std::string place = fmt::format("{}: {}{}", parent.file().path(), folder, name);
+  const Hdf5Dataset dataset(parent, name, ElementType::kFloat32);
+  const DatasetLayout& layout = dataset.layout();
   check(layout.shape == shape, "{}: shape {}, expected {}", place, shape_text(layout.shape),
         shape_text(shape));
-  check(layout.has_fletcher32, "{}: has no Fletcher32 checksums", place);
+  check(layout.has_fletcher32 && !layout.chunk.empty(), "{}: has no Fletcher32 checksums", place);
   at::Tensor values = at::empty(shape, at::TensorOptions(at::kFloat));
-  read_floats(dataset, values.mutable_data_ptr<float>(), place);
-  const AttributeMap& attributes = objects[folder + name] = read_attributes(dataset, place);
+  check(dataset.read_rows(0, shape[0], values.mutable_data_ptr()), "{}: damaged (its numbers cannot be read)",
+        place);
+  const AttributeMap& attributes = objects[folder + name] = dataset.attributes();
   check(text_attribute(attributes, "sha256", place) == sha256_hex(values.const_data_ptr(), values.nbytes()),
         "{}: damaged: its SHA-256 is not the one it was written with", place);
   return values;
 }
 
-Rotations read_rotation_set(const Hdf5Id& parent, const std::string& folder, const AttributeMap& root,
+Rotations read_rotation_set(const Hdf5Object& parent, const std::string& folder, const AttributeMap& root,
                             const std::string& file, ObjectAttributes& objects) {
   const int64_t hidden_size = int_attribute(root, "hidden_size", file);
   const int64_t num_layers = int_attribute(root, "num_layers", file);
   const int64_t head_dim = int_attribute(root, "head_dim", file);
   Rotations rotations;
-  rotations.r1 = read_matrices(parent, folder, "R1", {hidden_size, hidden_size}, file, objects);
-  const at::Tensor r2 = read_matrices(parent, folder, "R2", {num_layers, head_dim, head_dim}, file, objects);
+  rotations.r1 = read_matrices(parent, folder, "R1", {hidden_size, hidden_size}, objects);
+  const at::Tensor r2 = read_matrices(parent, folder, "R2", {num_layers, head_dim, head_dim}, objects);
   for (int64_t i = 0; i < num_layers; ++i) rotations.r2.push_back(r2.select(0, i).clone());
   check_rotation_shapes(rotations, hidden_size, num_layers, head_dim, file + ": " + folder);
   return rotations;
@@ -136,7 +138,7 @@ int64_t bounded(const AttributeMap& root, const std::string& name, int64_t low, 
 
 void check_kind(const AttributeMap& root, const std::string& file) {
   check(text_attribute(root, "format", file) == kFormat, "{}: attribute 'format' is '{}', expected '{}'",
-        file, text_attribute(root, "format", file), kFormat);
+        file, shown(text_attribute(root, "format", file)), kFormat);
   const int64_t version = int_attribute(root, "version", file);
   check(version == kVersion, "{}: checkpoint version {}, this program reads {}", file, version, kVersion);
 }
@@ -187,21 +189,20 @@ std::string checkpoint_image(const Checkpoint& checkpoint, const std::filesystem
 }
 
 Checkpoint read_checkpoint_hdf5(const std::filesystem::path& path) {
-  const Hdf5Silence silence;
   const std::string file = path.string();
-  const Hdf5Id root = open_hdf5(path);
-  ObjectAttributes objects{{"/", read_attributes(root, file)}};
+  const Hdf5File bytes(path);
+  const Hdf5Object root(bytes, bytes.root_address(), file);
+  ObjectAttributes objects{{"/", root.attributes()}};
   const AttributeMap root_values = objects["/"];
   check_kind(root_values, file);
   check_sizes(root_values, file);
   Checkpoint checkpoint;
   checkpoint.rotations = read_rotation_set(root, "/", root_values, file, objects);
   if (bounded(root_values, "has_momentum", 0, 1, file) == 1) {
-    const Hdf5Id group = open_group(root, "momentum", file);
+    const Hdf5Object group = open_group(root, "momentum");
     checkpoint.momentum = read_rotation_set(group, "/momentum/", root_values, file, objects);
   }
-  const Hdf5Id versions = open_group(root, "versions", file);
-  objects["/versions"] = read_attributes(versions, file + ": /versions");
+  objects["/versions"] = open_group(root, "versions").attributes();
   for (const auto& [name, value] : objects["/versions"]) {
     checkpoint.versions[name] = text_attribute(objects["/versions"], name, file + ": /versions");
   }

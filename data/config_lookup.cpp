@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -46,6 +47,9 @@ bool is_section(std::span<const Key> keys, std::string_view path) {
 }
 
 std::string key_suggestion(std::span<const Key> keys, const std::string& path) {
+  // No key is that long, and comparing takes time in proportion to the length.
+  constexpr size_t kMaxCompared = 200;
+  if (path.size() > kMaxCompared) return "; docs/configuration.md lists the known keys";
   std::vector<std::string> known = known_paths(keys);
   std::optional<std::string> best = nearest(path, known);
   if (!best) {
@@ -61,7 +65,7 @@ std::string key_suggestion(std::span<const Key> keys, const std::string& path) {
 }
 
 std::string value_error(const Key& key, std::string_view found) {
-  return fmt::format("{} is '{}', expected {}: {}", key.path, found, key.type, key.allowed);
+  return fmt::format("{} is '{}', expected {}: {}", key.path, shown(found), key.type, key.allowed);
 }
 
 void check_values(std::span<const Key> keys) {

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "data/config_lookup.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -43,7 +44,7 @@ class Reader {
         fail("{}: the name of a key is {}, expected a word", at, kind_of(pair.first));
       std::string path = prefix + pair.first.Scalar();
       auto [known, is_new] = first_lines.emplace(path, pair.first.Mark().line + 1);
-      check(is_new, "{}: key {} is given twice, first on line {}", at, path, known->second);
+      check(is_new, "{}: key {} is given twice, first on line {}", at, shown(path), known->second);
       read_entry(path, pair.first.Scalar(), pair.second, at);
     }
   }
@@ -53,9 +54,9 @@ class Reader {
                   const std::string& at) {
     bool known = is_section(keys_, path) || find_key(keys_, path) != nullptr;
     if (known && name.find('.') != std::string::npos) {
-      fail("{}: key {} is written with a dot, expected nested sections", at, path);
+      fail("{}: key {} is written with a dot, expected nested sections", at, shown(path));
     }
-    check(known, "{}: unknown key {}{}", at, path, key_suggestion(keys_, path));
+    check(known, "{}: unknown key {}{}", at, shown(path), key_suggestion(keys_, path));
     if (is_section(keys_, path)) {
       // A section whose keys are all commented out is null.
       if (value.IsNull()) return;
@@ -84,7 +85,7 @@ void read_yaml(const std::string& text, const std::string& origin, std::span<con
     bool open_quote = error.msg == YAML::ErrorMsg::DOC_IN_SCALAR;
     check(!open_quote, "{}: malformed YAML: a quote before this place is not closed",
           place(origin, error.mark));
-    fail("{}: malformed YAML: {}", place(origin, error.mark), error.msg);
+    fail("{}: malformed YAML: {}", place(origin, error.mark), shown(error.msg));
   }
   check(!documents.empty() && !documents.front().IsNull(), "{}: no configuration in it, expected YAML keys",
         origin);
@@ -97,7 +98,7 @@ void read_yaml(const std::string& text, const std::string& origin, std::span<con
 
 void apply_override(const std::string& text, std::span<const Key> keys) {
   size_t equals = text.find('=');
-  check(equals != std::string::npos && equals > 0, "--set {}: expected key=value", text);
+  check(equals != std::string::npos && equals > 0, "--set {}: expected key=value", shown(text));
   std::string path = text.substr(0, equals), value = text.substr(equals + 1);
   check(!is_section(keys, path), "--set {}: {} is a section, expected a key in it", text, path);
   const Key* key = find_key(keys, path);

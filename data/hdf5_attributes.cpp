@@ -1,117 +1,132 @@
-// The attribute part of hdf5_io.h.
-#include <hdf5.h>
-
+// Attributes as they are stored in an object's header: hdf5_file.h.
 #include <algorithm>
+#include <limits>
+#include <string_view>
 
 #include "core/error.h"
-#include "data/hdf5_io.h"
+#include "data/hdf5_file.h"
+#include "data/hdf5_types.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
 
-constexpr size_t kMaxFixedText = size_t{1} << 20;
+constexpr size_t kMaxAttributes = 1000;
+constexpr uint64_t kMaxText = uint64_t{1} << 20;
+constexpr uint64_t kMaxHeap = 2 * kMaxText;
+constexpr size_t kHeapHeader = 16;
+constexpr size_t kHeapEntry = 16;
+constexpr size_t kPadding = 8;  // of the parts of an attribute of version 1
 
-/// A type for variable-length UTF-8 text, what h5py writes for str.
-Hdf5Id text_type() {
-  Hdf5Id type(H5Tcopy(H5T_C_S1));
-  H5Tset_size(type.get(), H5T_VARIABLE);
-  H5Tset_cset(type.get(), H5T_CSET_UTF8);
-  return type;
+/// Up to the first zero, as C reads it.
+std::string c_text(std::string_view bytes) {
+  return std::string(bytes.substr(0, bytes.find('\0')));
 }
 
-std::string read_variable_text(int64_t attribute, int64_t type, const std::string& place) {
-  char* text = nullptr;
-  check(H5Aread(attribute, type, &text) >= 0, "{}: cannot be read (damaged?)", place);
-  std::string result = text == nullptr ? "" : text;
-  H5free_memory(text);
-  return result;
-}
-
-std::string read_fixed_text(int64_t attribute, int64_t type, const std::string& place) {
-  const size_t size = H5Tget_size(type);
-  check(size <= kMaxFixedText, "{}: {} bytes long, expected at most {}", place, size, kMaxFixedText);
-  std::string text(size, '\0');
-  check(H5Aread(attribute, type, text.data()) >= 0, "{}: cannot be read (damaged?)", place);
-  text.resize(std::min(text.find('\0'), size));
-  if (H5Tget_strpad(type) == H5T_STR_SPACEPAD) text.resize(text.find_last_not_of(' ') + 1);
-  return text;
-}
-
-AttributeValue read_attribute(int64_t attribute, const std::string& place) {
-  const Hdf5Id type(H5Aget_type(attribute));
-  const Hdf5Id space(H5Aget_space(attribute));
-  check(type.valid() && space.valid() && H5Sget_simple_extent_npoints(space.get()) == 1,
-        "{}: expected a single value", place);
-  const H5T_class_t kind = H5Tget_class(type.get());
-  if (kind == H5T_STRING) {
-    return H5Tis_variable_str(type.get()) > 0 ? read_variable_text(attribute, type.get(), place)
-                                              : read_fixed_text(attribute, type.get(), place);
+/// Text number `index` of a global heap, where text of variable length is kept.
+std::string heap_text(const Hdf5File& file, uint64_t heap, uint64_t index, uint64_t length,
+                      const std::string& place) {
+  const std::string header = file.text(heap, kHeapHeader);
+  FieldReader fields(header, place);
+  fields.expect("GCOL\x01", "store of texts");
+  fields.skip(3);
+  const uint64_t size = fields.number(8);
+  check(kHeapHeader <= size && size <= kMaxHeap, "{}: damaged: its text is in a store of {} bytes", place,
+        size);
+  const std::string entries = file.text(heap + kHeapHeader, size - kHeapHeader);
+  FieldReader next(entries, place);
+  while (next.left() >= kHeapEntry) {
+    const uint64_t found = next.number(2);
+    next.skip(6);
+    const uint64_t bytes = next.number(8);
+    if (found == 0) break;  // free space, to the end
+    const std::string_view text = next.text(bytes);
+    if (found == index) {
+      check(length <= text.size(), "{}: damaged: its text is cut short", place);
+      return c_text(text.substr(0, static_cast<size_t>(length)));
+    }
+    next.align(kPadding);
   }
-  check(kind == H5T_INTEGER && H5Tget_size(type.get()) <= sizeof(int64_t),
-        "{}: expected an integer or a string", place);
-  int64_t value = 0;
-  check(H5Aread(attribute, H5T_NATIVE_INT64, &value) >= 0, "{}: cannot be read (damaged?)", place);
-  return value;
+  fail("{}: damaged: its text is not there", place);
 }
 
-std::string attribute_name(int64_t attribute, const std::string& place) {
-  const ssize_t length = H5Aget_name(attribute, 0, nullptr);
-  check(length > 0 && static_cast<size_t>(length) < kMaxFixedText, "{}: an attribute's name cannot be read",
+int64_t integer_value(const Hdf5Type& type, std::string_view bytes, const std::string& place) {
+  std::string ordered(bytes.substr(0, static_cast<size_t>(type.size)));
+  if (type.is_big_endian) std::reverse(ordered.begin(), ordered.end());
+  const uint64_t value = FieldReader(ordered, place).number(ordered.size());
+  const auto unused = static_cast<int>(64 - 8 * type.size);
+  if (type.is_signed) return static_cast<int64_t>(value << unused) >> unused;
+  check(value <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()), "{}: {} is too large", place,
+        value);
+  return static_cast<int64_t>(value);
+}
+
+AttributeValue decode(const Hdf5File& file, const Hdf5Type& type, std::string_view bytes,
+                      const std::string& place) {
+  FieldReader fields(bytes, place);
+  switch (type.kind) {
+    case Hdf5Type::Kind::kInteger:
+      return integer_value(type, fields.text(type.size), place);
+    case Hdf5Type::Kind::kFixedText: {
+      check(type.size <= kMaxText, "{}: {} bytes long, expected at most {}", place, type.size, kMaxText);
+      std::string text = c_text(fields.text(type.size));
+      if (type.padded_by_space) text.resize(text.find_last_not_of(' ') + 1);
+      return text;
+    }
+    case Hdf5Type::Kind::kVariableText: {
+      const uint64_t length = fields.number(4);
+      const uint64_t heap = fields.number(8);
+      check(length <= kMaxText, "{}: {} bytes long, expected at most {}", place, length, kMaxText);
+      return length == 0 ? "" : heap_text(file, heap, fields.number(4), length, place);
+    }
+    default:
+      fail("{}: expected an integer or a string", place);
+  }
+}
+
+/// Name and value.
+std::pair<std::string, AttributeValue> read_attribute(const Hdf5Object& object, const std::string& message) {
+  FieldReader fields(message, object.place());
+  const uint64_t version = fields.number(1);
+  check(1 <= version && version <= 3, "{}: damaged: attribute version {}", object.place(), version);
+  check(fields.number(1) == 0, "{}: an attribute has a shared type, which this program does not read",
+        object.place());
+  const uint64_t name_size = fields.number(2);
+  const uint64_t type_size = fields.number(2);
+  const uint64_t space_size = fields.number(2);
+  if (version == 3) fields.skip(1);
+  const auto part = [&](uint64_t size) {
+    const std::string_view bytes = fields.text(size);
+    if (version == 1) fields.align(kPadding);
+    return bytes;
+  };
+  std::string name = c_text(part(name_size));
+  const std::string place = fmt::format("{}: attribute '{}'", object.place(), shown(name));
+  const Hdf5Type type = parse_type(part(type_size), place);
+  const std::vector<int64_t> shape = parse_dataspace(part(space_size), place);
+  check(std::ranges::all_of(shape, [](int64_t size) { return size == 1; }), "{}: expected a single value",
         place);
-  std::string name(static_cast<size_t>(length) + 1, '\0');
-  H5Aget_name(attribute, name.size(), name.data());
-  name.pop_back();
-  return name;
+  return {std::move(name), decode(object.file(), type, fields.text(fields.left()), place)};
 }
 
 }  // namespace
 
-void write_attribute(const Hdf5Id& object, const std::string& name, const AttributeValue& value,
-                     const std::string& place) {
-  const bool is_text = std::holds_alternative<std::string>(value);
-  const std::string text = is_text ? std::get<std::string>(value) : "";
-  check(text.find('\0') == std::string::npos, "{}: attribute '{}' contains a NUL character", place, name);
-  const Hdf5Id type = is_text ? text_type() : Hdf5Id(H5Tcopy(H5T_STD_I64LE));
-  const Hdf5Id space(H5Screate(H5S_SCALAR));
-  const Hdf5Id attribute(
-      H5Acreate2(object.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT));
-  const char* characters = text.c_str();
-  const bool ok = attribute.valid() &&
-                  (is_text ? H5Awrite(attribute.get(), type.get(), &characters)
-                           : H5Awrite(attribute.get(), H5T_NATIVE_INT64, &std::get<int64_t>(value))) >= 0;
-  check(ok, "{}: cannot write attribute '{}'", place, name);
-}
-
-AttributeMap read_attributes(const Hdf5Id& object, const std::string& place) {
-  H5O_info_t info{};
-  check(H5Oget_info2(object.get(), &info, H5O_INFO_NUM_ATTRS) >= 0, "{}: damaged (no attributes readable)",
-        place);
+AttributeMap Hdf5Object::attributes() const {
+  check(find(Hdf5Kind::kAttributeInfo) == nullptr,
+        "{}: its attributes are in a format that this program does not read", place_);
   AttributeMap attributes;
-  for (hsize_t i = 0; i < info.num_attrs; ++i) {
-    const Hdf5Id attribute(
-        H5Aopen_by_idx(object.get(), ".", H5_INDEX_NAME, H5_ITER_INC, i, H5P_DEFAULT, H5P_DEFAULT));
-    check(attribute.valid(), "{}: damaged (attribute {} cannot be read)", place, i);
-    const std::string name = attribute_name(attribute.get(), place);
-    attributes.emplace(name, read_attribute(attribute.get(), fmt::format("{}: attribute '{}'", place, name)));
+  uint64_t text_bytes = 0;
+  for (const Hdf5Message& message : messages_) {
+    if (message.kind != Hdf5Kind::kAttribute) continue;
+    check(attributes.size() < kMaxAttributes, "{}: more than {} attributes", place_, kMaxAttributes);
+    auto [name, value] = read_attribute(*this, message.data);
+    // Each text has its own place in the file.
+    if (const auto* text = std::get_if<std::string>(&value)) text_bytes += text->size();
+    check(text_bytes <= file_->size(), "{}: damaged: its texts are longer than the file", place_);
+    check(attributes.emplace(name, std::move(value)).second, "{}: damaged: attribute '{}' is there twice",
+          place_, shown(name));
   }
   return attributes;
-}
-
-int64_t int_attribute(const AttributeMap& attributes, const std::string& name, const std::string& place) {
-  const auto found = attributes.find(name);
-  check(found != attributes.end(), "{}: no attribute '{}', expected an integer", place, name);
-  const auto* value = std::get_if<int64_t>(&found->second);
-  check(value != nullptr, "{}: attribute '{}' is a string, expected an integer", place, name);
-  return *value;
-}
-
-const std::string& text_attribute(const AttributeMap& attributes, const std::string& name,
-                                  const std::string& place) {
-  const auto found = attributes.find(name);
-  check(found != attributes.end(), "{}: no attribute '{}', expected a string", place, name);
-  const auto* value = std::get_if<std::string>(&found->second);
-  check(value != nullptr, "{}: attribute '{}' is an integer, expected a string", place, name);
-  return *value;
 }
 
 }  // namespace spq::data

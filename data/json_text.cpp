@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "data/mapped_file.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -26,7 +27,7 @@ class StrictnessCheck {
       keys_.pop_back();
     } else if (event == Json::parse_event_t::key) {
       const auto& key = value.get_ref<const std::string&>();
-      check(keys_.back().insert(key).second, "duplicate key '{}'", key);
+      check(keys_.back().insert(key).second, "duplicate key '{}'", shown(key));
     }
     return true;
   }
@@ -42,10 +43,14 @@ Json parse_json(std::string_view text, const std::string& place) {
   try {
     return Json::parse(text.begin(), text.end(), std::ref(strictness));
   } catch (const Json::exception& error) {
-    fail("{}: not valid JSON: {}", place, error.what());
+    fail("{}: not valid JSON: {}", place, shown(error.what()));
   } catch (const Error& error) {
     fail("{}: {}", place, error.what());
   }
+}
+
+std::string shown_json(const Json& value) {
+  return shown(value.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 Json read_json_file(const std::filesystem::path& path) {

@@ -15,4 +15,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& place);
 /// The same for a file's text. Error naming the file when it cannot be read or is implausibly large.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
+/// A value as a message shows it: in one line, and only the start of a long one.
+std::string shown_json(const nlohmann::json& value);
+
 }  // namespace spq::data

@@ -27,9 +27,7 @@ struct Object {
     return found == json.end() ? kNull : *found;
   }
   bool has(const char* key) const { return !at(key).is_null(); }
-  std::string text(const char* key) const {
-    return at(key).dump(-1, ' ', true, Json::error_handler_t::replace);
-  }
+  std::string text(const char* key) const { return shown_json(at(key)); }
 
   [[noreturn]] void refuse(const char* key, const std::string& expected) const {
     if (!json.contains(key)) fail("{}: no key '{}', expected {}", place, key, expected);

@@ -9,6 +9,7 @@
 #include "data/safetensors.h"
 #include "data/sha256.h"
 #include "data/shape_text.h"
+#include "data/shown_text.h"
 #include "data/tensor_copy.h"
 
 namespace spq::data {
@@ -22,18 +23,23 @@ constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 constexpr size_t kFingerprintBytes = 4096;  // at either end of each tensor
 
+/// A name of a file in the same folder, and one that can be printed.
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && fs::path(name).filename() == name && name != "." && name != ".." &&
+         shown(name) == name;
+}
+
 WeightMap read_index(const fs::path& path) {
   const Json index = read_json_file(path);
   check(index.is_object() && index.contains("weight_map") && index["weight_map"].is_object(),
         "{}: expected an object with a weight_map", path.string());
   WeightMap map;
   for (const auto& [name, file] : index["weight_map"].items()) {
-    check(file.is_string(), "{}: weight_map '{}' is {}, expected a file name", path.string(), name,
-          file.dump());
+    check(file.is_string(), "{}: weight_map '{}' is {}, expected a file name", path.string(), shown(name),
+          shown_json(file));
     const auto file_name = file.get<std::string>();
-    check(!file_name.empty() && fs::path(file_name).filename() == file_name && file_name != "..",
-          "{}: weight_map '{}' names '{}', expected a file in the same folder", path.string(), name,
-          file_name);
+    check(is_plain_name(file_name), "{}: weight_map '{}' names '{}', expected a file in the same folder",
+          path.string(), shown(name), shown(file_name));
     map.emplace(name, file_name);
   }
   check(!map.empty(), "{}: weight_map is empty", path.string());
@@ -45,13 +51,13 @@ void check_shard(const SafetensorsFile& shard, const WeightMap& map, const fs::p
   const std::string file_name = shard.path().filename().string();
   for (const auto& [name, place] : map) {
     check(place != file_name || shard.entries().contains(name),
-          "{}: tensor '{}' is not in {}, where {} puts it", index.parent_path().string(), name, file_name,
-          index.filename().string());
+          "{}: tensor '{}' is not in {}, where {} puts it", index.parent_path().string(), shown(name),
+          file_name, index.filename().string());
   }
   for (const auto& [name, entry] : shard.entries()) {
     const auto found = map.find(name);
     check(found != map.end() && found->second == file_name, "{}: holds tensor '{}', which {} {}",
-          shard.path().string(), name, index.filename().string(),
+          shard.path().string(), shown(name), index.filename().string(),
           found == map.end() ? "does not list" : "puts into " + found->second);
   }
 }
@@ -64,14 +70,33 @@ const TensorEntry& entry_of(const SafetensorsFile& file, const std::string& name
 const SafetensorsFile& file_of(const std::map<std::string, const SafetensorsFile*>& where,
                                const std::string& name, const fs::path& model_dir) {
   const auto found = where.find(name);
-  check(found != where.end(), "{}: no tensor '{}' in the model", model_dir.string(), name);
+  check(found != where.end(), "{}: no tensor '{}' in the model", model_dir.string(), shown(name));
   return *found->second;
 }
 
 void check_range(const SafetensorsFile& file, const std::string& name, int64_t begin, int64_t end,
                  int64_t size) {
   check(0 <= begin && begin <= end && end <= size, "{}: tensor '{}': range [{}, {}) is not inside [0, {})",
-        file.path().string(), name, begin, end, size);
+        file.path().string(), shown(name), begin, end, size);
+}
+
+/// A tensor that has rows [begin, end).
+const TensorEntry& rows_of(const SafetensorsFile& file, const std::string& name, int64_t begin, int64_t end) {
+  const TensorEntry& entry = entry_of(file, name);
+  check(!entry.shape.empty(), "{}: tensor '{}' is a scalar, expected a vector or matrix",
+        file.path().string(), shown(name));
+  check_range(file, name, begin, end, entry.shape[0]);
+  return entry;
+}
+
+/// A matrix that has columns [begin, end).
+const TensorEntry& columns_of(const SafetensorsFile& file, const std::string& name, int64_t begin,
+                              int64_t end) {
+  const TensorEntry& entry = entry_of(file, name);
+  check(entry.shape.size() == 2, "{}: tensor '{}' has shape {}, expected a matrix", file.path().string(),
+        shown(name), shape_text(entry.shape));
+  check_range(file, name, begin, end, entry.shape[1]);
+  return entry;
 }
 
 }  // namespace
@@ -91,7 +116,7 @@ ModelFiles::ModelFiles(const fs::path& model_dir) : model_dir_(model_dir) {
     for (const auto& [name, file] : map) shards.emplace(file, name);
     for (const auto& [file, name] : shards) {
       check(fs::exists(model_dir / file, ignored), "{}: missing, but {} puts tensor '{}' into it",
-            (model_dir / file).string(), kIndexFile, name);
+            (model_dir / file).string(), kIndexFile, shown(name));
       files_.push_back(std::make_unique<SafetensorsFile>(model_dir / file));
       check_shard(*files_.back(), map, index);
     }
@@ -128,7 +153,7 @@ at::ScalarType ModelFiles::dtype(const std::string& name) const {
   if (dtype == "F32") return at::kFloat;
   if (dtype == "F16") return at::kHalf;
   if (dtype == "BF16") return at::kBFloat16;
-  fail("{}: tensor '{}' has dtype {}, expected F32, F16 or BF16", file.path().string(), name, dtype);
+  fail("{}: tensor '{}' has dtype {}, expected F32, F16 or BF16", file.path().string(), shown(name), dtype);
 }
 
 void ModelFiles::expect_shape(const std::string& name, const std::vector<int64_t>& expected) const {
@@ -140,33 +165,37 @@ void ModelFiles::expect_shape(const std::string& name, const std::vector<int64_t
 
 at::Tensor ModelFiles::read_rows(const std::string& name, int64_t begin, int64_t end) const {
   const at::ScalarType type = dtype(name);
-  const SafetensorsFile& file = file_of(where_, name, model_dir_);
-  const TensorEntry& entry = entry_of(file, name);
-  check(!entry.shape.empty(), "{}: tensor '{}' is a scalar, expected a vector or matrix",
-        file.path().string(), name);
-  check_range(file, name, begin, end, entry.shape[0]);
-  std::vector<int64_t> part = entry.shape;
+  std::vector<int64_t> part = rows_of(file_of(where_, name, model_dir_), name, begin, end).shape;
   part[0] = end - begin;
   at::Tensor result = at::empty(part, at::TensorOptions(type));
-  if (result.numel() == 0) return result;
-  const size_t row_bytes = (entry.end - entry.begin) / static_cast<size_t>(entry.shape[0]);
-  copy_bytes(file.bytes(), entry.begin + static_cast<size_t>(begin) * row_bytes, result.nbytes(),
-             result.data_ptr());
+  copy_rows(name, begin, end, result.data_ptr());
   return result;
+}
+
+void ModelFiles::copy_rows(const std::string& name, int64_t begin, int64_t end, void* to) const {
+  const SafetensorsFile& file = file_of(where_, name, model_dir_);
+  const TensorEntry& entry = rows_of(file, name, begin, end);
+  if (begin == end) return;
+  const size_t row_bytes = (entry.end - entry.begin) / static_cast<size_t>(entry.shape[0]);
+  copy_bytes(file.bytes(), entry.begin + static_cast<size_t>(begin) * row_bytes,
+             static_cast<size_t>(end - begin) * row_bytes, to);
 }
 
 at::Tensor ModelFiles::read_columns_transposed(const std::string& name, int64_t begin, int64_t end) const {
   const at::ScalarType type = dtype(name);
-  const SafetensorsFile& file = file_of(where_, name, model_dir_);
-  const TensorEntry& entry = entry_of(file, name);
-  check(entry.shape.size() == 2, "{}: tensor '{}' has shape {}, expected a matrix", file.path().string(),
-        name, shape_text(entry.shape));
-  check_range(file, name, begin, end, entry.shape[1]);
+  const TensorEntry& entry = columns_of(file_of(where_, name, model_dir_), name, begin, end);
   at::Tensor result = at::empty({end - begin, entry.shape[0]}, at::TensorOptions(type));
-  const MappedMatrix matrix{&file.bytes(), entry.begin, entry.shape[0], entry.shape[1],
-                            static_cast<size_t>(result.element_size())};
-  copy_columns_transposed(matrix, begin, end, result.data_ptr());
+  copy_columns_transposed(name, begin, end, result.data_ptr());
   return result;
+}
+
+void ModelFiles::copy_columns_transposed(const std::string& name, int64_t begin, int64_t end,
+                                         void* to) const {
+  const size_t element_size = c10::elementSize(dtype(name));
+  const SafetensorsFile& file = file_of(where_, name, model_dir_);
+  const TensorEntry& entry = columns_of(file, name, begin, end);
+  data::copy_columns_transposed({&file.bytes(), entry.begin, entry.shape[0], entry.shape[1], element_size},
+                                begin, end, to);
 }
 
 at::Tensor ModelFiles::read(const std::string& name) const {

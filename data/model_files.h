@@ -43,6 +43,11 @@ class ModelFiles {
   at::Tensor read_columns_transposed(const std::string& name, int64_t begin, int64_t end) const;
   at::Tensor read(const std::string& name) const;
 
+  /// The same two to `to`, which has room for the result: for callers that read a matrix in parts, from
+  /// several threads.
+  void copy_rows(const std::string& name, int64_t begin, int64_t end, void* to) const;
+  void copy_columns_transposed(const std::string& name, int64_t begin, int64_t end, void* to) const;
+
   /// SHA-256 (hex) over names, dtypes, shapes and the first and last 4 KiB of each tensor's data: tells
   /// models apart without reading them whole.
   std::string fingerprint() const;

@@ -1,12 +1,18 @@
 #include "data/model_writer.h"
 
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
 
 #include "core/error.h"
 #include "data/atomic_file.h"
 #include "data/json_text.h"
 #include "data/mapped_file.h"
-#include "data/transform_manifest.h"
+#include "data/safetensors.h"
+#include "data/tensor_copy.h"
 
 namespace spq::data {
 namespace {
@@ -40,89 +46,123 @@ std::string untied_config(const fs::path& path) {
   return config.dump(2) + "\n";
 }
 
-/// The name with every run of digits as one '#'.
-std::string without_numbers(const std::string& name) {
-  std::string result;
-  for (const char c : name) {
-    const bool is_digit = '0' <= c && c <= '9';
-    if (!is_digit) {
-      result += c;
-    } else if (!result.ends_with('#')) {
-      result += '#';
-    }
-  }
-  return result;
+constexpr const char* kMarkTitle = "An unfinished model: spq was interrupted, or is still writing.";
+
+std::string mark_text(const std::string& run) {
+  return fmt::format("{}\n{}", kMarkTitle, run);
 }
 
-/// Model files that an interrupted writer may have left, temporary ones included.
-bool is_leftover(const std::string& name) {
-  const std::string form = without_numbers(name);
-  return name == kSingleFile || name == kIndexFile || name == kConfigFile || name == kManifestFile ||
-         form == "model-#-of-#.safetensors" ||
-         (form.starts_with('.') && (form.ends_with(".#.partial") || form.ends_with(".#.tmp")));
+/// Half-written files of a writer that was killed.
+bool is_temporary(const std::string& name) {
+  return name.starts_with('.') && (name.ends_with(".partial") || name.ends_with(".tmp"));
 }
 
-/// An empty folder with our mark in it.
-void claim_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  check(!error && fs::is_directory(folder), "{}: cannot make this folder ({})", folder.string(),
-        error ? error.message() : "a file is in the way");
-  const fs::path mark = folder / kUnfinished;
-  if (!fs::exists(mark, error)) {
-    check(fs::is_empty(folder, error) && !error, "{}: is not empty, expected a new or empty folder",
-          folder.string());
-    write_text_atomically(mark, "An unfinished model: spq was interrupted, or is still writing.\n");
-    return;
-  }
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (is_leftover(entry.path().filename().string())) fs::remove(entry.path(), error);
-  }
+/// The first line in which two texts differ, in both.
+std::pair<std::string, std::string> first_difference(const std::string& a, const std::string& b) {
+  std::istringstream left(a), right(b);
+  std::string x, y;
+  do {
+    x.clear();
+    y.clear();
+    std::getline(left, x);
+    std::getline(right, y);
+  } while (x == y && (left || right));
+  const auto shown = [](const std::string& line) { return line.empty() ? "nothing" : line; };
+  return {shown(x), shown(y)};
 }
 
-/// Consecutive tensors of at most `max_bytes` together.
-std::vector<std::vector<TensorSpec>> split(const std::vector<TensorSpec>& tensors, uint64_t max_bytes) {
-  std::vector<std::vector<TensorSpec>> parts;
-  uint64_t bytes = 0;
-  for (const TensorSpec& t : tensors) {
-    if (parts.empty() || bytes + t.bytes() > max_bytes) {
-      parts.emplace_back();
-      bytes = 0;
-    }
-    parts.back().push_back(t);
-    bytes += t.bytes();
-  }
-  return parts;
+bool same_tensors(const SafetensorsFile& file, const ModelWriter::ShardSpec& tensors) {
+  if (file.entries().size() != tensors.size()) return false;
+  return std::ranges::all_of(tensors, [&](const TensorSpec& t) {
+    const auto found = file.entries().find(t.name);
+    return found != file.entries().end() && found->second.shape == t.shape &&
+           found->second.end - found->second.begin == t.bytes();
+  });
 }
 
 }  // namespace
 
-ModelWriter::ModelWriter(const fs::path& source_dir, fs::path model_dir,
-                         const std::vector<TensorSpec>& tensors, uint64_t max_shard_bytes)
+ModelWriter::ModelWriter(const fs::path& source_dir, fs::path model_dir, const std::vector<ShardSpec>& shards,
+                         const std::string& run)
     : source_dir_(source_dir),
       model_dir_(std::move(model_dir)),
       config_(untied_config(source_dir / kConfigFile)) {
-  check(!tensors.empty(), "{}: a model needs tensors", model_dir_.string());
-  const auto parts = split(tensors, max_shard_bytes);
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::string file = parts.size() == 1
+  for (size_t i = 0; i < shards.size(); ++i) {
+    check(!shards[i].empty(), "{}: a file of a model needs tensors", model_dir_.string());
+    const std::string file = shards.size() == 1
                                  ? kSingleFile
-                                 : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, parts.size());
-    for (const TensorSpec& t : parts[i]) {
+                                 : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    for (const TensorSpec& t : shards[i]) {
       check(shard_of_.emplace(t.name, i).second, "{}: tensor '{}' is given twice", model_dir_.string(),
             t.name);
     }
-    shards_.push_back({file, parts[i], nullptr, false});
+    shards_.push_back({file, shards[i], nullptr, false});
   }
-  claim_folder(model_dir_);
+  claim_folder(run);
+}
+
+void ModelWriter::claim_folder(const std::string& run) {
+  std::error_code error;
+  fs::create_directories(model_dir_, error);
+  check(!error && fs::is_directory(model_dir_), "{}: cannot make this folder ({})", model_dir_.string(),
+        error ? error.message() : "a file is in the way");
+  const fs::path mark = model_dir_ / kUnfinished;
+  if (fs::exists(mark, error)) {
+    lock_.emplace(model_dir_);
+    const MappedFile file(mark);
+    const std::string found(reinterpret_cast<const char*>(file.data()), file.size());
+    const auto [before, now] = first_difference(found, mark_text(run));
+    check(found == mark_text(run),
+          "{}: holds an unfinished run that differs: '{}' there, '{}' now; undo the change to go on with it, "
+          "or delete the folder to start anew",
+          model_dir_.string(), before, now);
+    keep_finished();
+    return;
+  }
+  for (const auto& entry : fs::directory_iterator(model_dir_)) {
+    check(entry.path().filename() == FolderLock::kFileName,
+          "{}: is not empty, expected a new or empty folder", model_dir_.string());
+  }
+  lock_.emplace(model_dir_);
+  write_text_atomically(mark, mark_text(run));
+}
+
+void ModelWriter::keep_finished() {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(model_dir_)) {
+    if (is_temporary(entry.path().filename().string())) fs::remove(entry.path(), error);
+  }
+  for (Shard& shard : shards_) {
+    const fs::path path = model_dir_ / shard.file;
+    if (!fs::exists(path, error)) continue;
+    check(same_tensors(SafetensorsFile(path), shard.tensors),
+          "{}: is not what an interrupted run of this configuration leaves; delete the folder to start anew",
+          path.string());
+    shard.done = true;
+  }
 }
 
 ModelWriter::~ModelWriter() = default;
 
-void ModelWriter::write(const std::string& name, const at::Tensor& tensor) {
+size_t ModelWriter::shard_with(const std::string& name) const {
   const auto found = shard_of_.find(name);
   check(found != shard_of_.end(), "{}: tensor '{}' was not announced", model_dir_.string(), name);
-  Shard& shard = shards_[found->second];
+  return found->second;
+}
+
+at::Tensor ModelWriter::read(const std::string& name) const {
+  const Shard& shard = shards_[shard_with(name)];
+  check(shard.done, "{}: tensor '{}' is not written yet", model_dir_.string(), name);
+  const auto spec = std::ranges::find(shard.tensors, name, &TensorSpec::name);
+  const SafetensorsFile file(model_dir_ / shard.file);
+  const TensorEntry& entry = file.entries().at(name);
+  at::Tensor result = at::empty(spec->shape, spec->dtype);
+  copy_bytes(file.bytes(), entry.begin, entry.end - entry.begin, result.mutable_data_ptr());
+  return result;
+}
+
+void ModelWriter::write(const std::string& name, const at::Tensor& tensor) {
+  Shard& shard = shards_[shard_with(name)];
   check(!shard.done, "{}: tensor '{}' is written twice", model_dir_.string(), name);
   if (!shard.writer)
     shard.writer = std::make_unique<SafetensorsWriter>(model_dir_ / shard.file, shard.tensors);
@@ -163,6 +203,7 @@ void ModelWriter::finish() {
   std::error_code error;
   fs::remove(model_dir_ / kUnfinished, error);
   check(!error, "{}: cannot remove {} ({})", model_dir_.string(), kUnfinished, error.message());
+  lock_.reset();
 }
 
 }  // namespace spq::data

@@ -1,4 +1,4 @@
-// Writes a Hugging Face model directory, tensor by tensor.
+// Writes a Hugging Face model directory, file by file; what an interrupted writer finished is kept.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,29 +7,40 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "data/folder_lock.h"
 #include "data/safetensors_writer.h"
 
 namespace spq::data {
 
-/// A new model whose configuration and tokenizer are those of `source_dir`. Tensors fill shards in the order
-/// of the list; one shard becomes model.safetensors, several model-00001-of-0000N.safetensors and an index.
-/// config.json comes last: before finish() no program takes the folder for a model.
+/// A new model whose configuration and tokenizer are those of `source_dir`. One shard becomes
+/// model.safetensors, several model-00001-of-0000N.safetensors and an index. Each file appears whole or not
+/// at all. config.json comes last: before finish() no program takes the folder for a model. The folder is
+/// locked while the writer lives.
 class ModelWriter {
  public:
-  static constexpr uint64_t kDefaultShardBytes = 5'000'000'000;
+  /// The tensors of one file.
+  using ShardSpec = std::vector<TensorSpec>;
 
-  /// Makes `model_dir` where it is missing and marks it as unfinished. A folder with that mark is what an
-  /// interrupted writer left: its model files are removed. Error naming the folder when it holds anything
-  /// else; nothing is touched then. Error on a source without a readable config.json. A tensor larger than
-  /// `max_shard_bytes` gets a shard of its own.
+  /// Makes `model_dir` where it is missing and marks it as unfinished, with `run` in the mark: lines
+  /// "key: value" that say what the result depends on. A folder with that mark is what an interrupted writer
+  /// left: the files that it finished are kept if its `run` was the same; Error naming the folder and the
+  /// first line that differs if not. Error naming the folder when it holds anything else; nothing is touched
+  /// then. Error on a source without a readable config.json.
   ModelWriter(const std::filesystem::path& source_dir, std::filesystem::path model_dir,
-              const std::vector<TensorSpec>& tensors, uint64_t max_shard_bytes = kDefaultShardBytes);
+              const std::vector<ShardSpec>& shards, const std::string& run);
   ~ModelWriter();
   ModelWriter(const ModelWriter&) = delete;
   ModelWriter& operator=(const ModelWriter&) = delete;
+
+  /// Whether a shard is written, by this writer or by the interrupted one.
+  bool has(size_t shard) const { return shards_.at(shard).done; }
+
+  /// A tensor of a shard that is written.
+  at::Tensor read(const std::string& name) const;
 
   /// Errors as SafetensorsWriter::write(). Tensors in the order of the list keep one file open at a time.
   void write(const std::string& name, const at::Tensor& tensor);
@@ -42,10 +53,13 @@ class ModelWriter {
  private:
   struct Shard {
     std::string file;
-    std::vector<TensorSpec> tensors;
+    ShardSpec tensors;
     std::unique_ptr<SafetensorsWriter> writer;  // from its first tensor to its last
     bool done = false;
   };
+  size_t shard_with(const std::string& name) const;
+  void claim_folder(const std::string& run);
+  void keep_finished();
   void write_index() const;
 
   std::filesystem::path source_dir_;
@@ -53,6 +67,7 @@ class ModelWriter {
   std::string config_;  // the text of the new config.json
   std::vector<Shard> shards_;
   std::map<std::string, size_t> shard_of_;
+  std::optional<FolderLock> lock_;
 };
 
 }  // namespace spq::data

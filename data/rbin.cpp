@@ -2,21 +2,21 @@
 
 #include <ATen/core/Dict.h>
 #include <ATen/core/ivalue.h>
+#include <ATen/ops/empty.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/serialization/pickler.h>
-#include <torch/csrc/jit/serialization/unpickler.h>
 
-#include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string_view>
 
 #include "core/error.h"
-#include "data/zip_check.h"
+#include "data/pickle_reader.h"
+#include "data/shown_text.h"
+#include "data/zip_archive.h"
 
 namespace spq::data {
 namespace {
-
-using RecordSizes = std::map<const void*, size_t>;  // where a record was read to -> its bytes
 
 /// First line of a LibTorch error, without the backtrace that what() carries.
 std::string reason(const std::exception& error) {
@@ -25,67 +25,84 @@ std::string reason(const std::exception& error) {
   return std::string(text.substr(0, text.find('\n')));
 }
 
+/// An archive that torch.save wrote: all its entries lie in one folder, of any name.
+class Records {
+ public:
+  explicit Records(const std::filesystem::path& path) : archive_(path), place_(path.string()) {
+    constexpr std::string_view kProgram = "data.pkl";
+    for (const auto& [name, content] : archive_.entries()) {
+      if (!name.ends_with("/data.pkl")) continue;
+      check(folder_.empty(), "{}: not a torch archive: two entries are named data.pkl", place_);
+      folder_ = name.substr(0, name.size() - kProgram.size());
+    }
+    check(!folder_.empty(), "{}: not a torch archive: no entry is named data.pkl", place_);
+  }
+
+  size_t file_size() const { return archive_.size(); }
+  /// Nothing when there is no such record.
+  std::optional<std::string_view> find(const std::string& name) const {
+    const auto entry = archive_.entries().find(folder_ + name);
+    if (entry == archive_.entries().end()) return std::nullopt;
+    return std::string_view(reinterpret_cast<const char*>(entry->second.data()), entry->second.size());
+  }
+
+ private:
+  ZipArchive archive_;
+  std::string place_;
+  std::string folder_;  // with the slash
+};
+
 /// Old files have no such record; they are little-endian.
-void check_byte_order(caffe2::serialize::PyTorchStreamReader& archive, const std::string& path) {
-  if (!archive.hasRecord("byteorder")) return;
-  const auto [data, size] = archive.getRecord("byteorder");
-  const std::string order(static_cast<const char*>(data.get()), size);
-  check(order == "little", "{}: byte order is '{}', expected 'little'", path, order);
+void check_byte_order(const Records& records, const std::string& path) {
+  const std::string_view order = records.find("byteorder").value_or("little");
+  check(order == "little", "{}: byte order is '{}', expected 'little'", path, shown(order));
 }
 
-c10::IValue unpickle(caffe2::serialize::PyTorchStreamReader& archive, RecordSizes& sizes) {
-  const auto [data, size] = archive.getRecord("data.pkl");
-  const char* bytes = static_cast<const char*>(data.get());
-  size_t position = 0;
-  const auto read = [&, size = size](char* to, size_t wanted) {
-    const size_t count = std::min(wanted, size - position);
-    std::memcpy(to, bytes + position, count);
-    position += count;
-    return count;
-  };
-  const auto read_record = [&](const std::string& name) {
-    auto [record, record_size] = archive.getRecord("data/" + name);
-    sizes[record.get()] = record_size;
-    return std::move(record);
-  };
-  // Without resolvers the unpickler knows tensors, dicts and numbers, and refuses every other class.
-  torch::jit::Unpickler unpickler(read, nullptr, nullptr, read_record, at::Device(at::kCPU));
-  return unpickler.parse_ivalue();
+at::ScalarType storage_dtype(const std::string& type, const std::string& place) {
+  static constexpr std::pair<const char*, at::ScalarType> kTypes[] = {
+      {"DoubleStorage", at::kDouble},     {"FloatStorage", at::kFloat}, {"HalfStorage", at::kHalf},
+      {"BFloat16Storage", at::kBFloat16}, {"LongStorage", at::kLong},   {"IntStorage", at::kInt},
+      {"ShortStorage", at::kShort},       {"CharStorage", at::kChar},   {"ByteStorage", at::kByte}};
+  for (const auto& [name, dtype] : kTypes) {
+    if (type == name) return dtype;
+  }
+  fail("{}: a {}, expected a tensor of numbers", place, shown(type));
 }
 
-/// The unpickler believes the sizes in the pickle: a tensor may claim more bytes than its record has.
-bool lies_in_record(const at::Tensor& tensor, const RecordSizes& sizes) {
-  if (!tensor.device().is_cpu() || tensor.layout() != at::kStrided || tensor.is_quantized()) return false;
-  if (tensor.numel() == 0) return true;
-  const auto record = sizes.find(tensor.storage().data());
-  if (record == sizes.end() || tensor.storage_offset() < 0) return false;
-  size_t last = static_cast<size_t>(tensor.storage_offset());
-  for (int64_t i = 0; i < tensor.dim(); ++i) {
-    size_t reach = 0;
-    if (tensor.size(i) < 0 || tensor.stride(i) < 0) return false;
-    if (__builtin_mul_overflow(static_cast<size_t>(tensor.size(i) - 1), static_cast<size_t>(tensor.stride(i)),
-                               &reach) ||
-        __builtin_add_overflow(last, reach, &last)) {
-      return false;
+/// Elements of the storage that the tensor reaches, from its start; nothing when the description makes no
+/// sense or stands for more elements than there are (a stride of 0 repeats them).
+std::optional<size_t> reach(const PickledTensor& tensor, size_t available) {
+  if (tensor.offset < 0 || tensor.sizes.size() != tensor.strides.size()) return std::nullopt;
+  size_t last = static_cast<size_t>(tensor.offset);
+  size_t count = 1;
+  for (size_t i = 0; i < tensor.sizes.size(); ++i) {
+    if (tensor.sizes[i] < 1 || tensor.strides[i] < 0) return std::nullopt;
+    size_t step = 0;
+    if (__builtin_mul_overflow(static_cast<size_t>(tensor.sizes[i] - 1),
+                               static_cast<size_t>(tensor.strides[i]), &step) ||
+        __builtin_add_overflow(last, step, &last) ||
+        __builtin_mul_overflow(count, static_cast<size_t>(tensor.sizes[i]), &count)) {
+      return std::nullopt;
     }
   }
-  return last < record->second / tensor.element_size();
+  if (last >= available || count > available) return std::nullopt;
+  return last + 1;
 }
 
-TensorTable to_table(const c10::IValue& value, const RecordSizes& sizes, const std::string& path) {
-  check(value.isGenericDict(), "{}: holds a {}, expected a dict of tensors", path, value.tagKind());
-  TensorTable table;
-  for (const auto& entry : value.toGenericDict()) {
-    check(entry.key().isString(), "{}: a key is not a string, expected a dict of tensors", path);
-    const std::string& key = entry.key().toStringRef();
-    check(entry.value().isTensor(), "{}: '{}' is a {}, expected a tensor", path, key,
-          entry.value().tagKind());
-    const at::Tensor tensor = entry.value().toTensor();
-    check(tensor.defined() && lies_in_record(tensor, sizes), "{}: '{}' does not fit the data stored for it",
-          path, key);
-    table.emplace(key, tensor.clone());
-  }
-  return table;
+at::Tensor load(const PickledTensor& tensor, const std::string& name, const Records& records,
+                const std::string& file) {
+  const std::string place = fmt::format("{}: '{}'", file, shown(name));
+  const at::ScalarType dtype = storage_dtype(tensor.storage_type, place);
+  const std::optional<std::string_view> record = records.find("data/" + tensor.record);
+  check(record.has_value(), "{}: cannot be read as a torch archive of tensors: the data of '{}' is not in it",
+        file, shown(name));
+  const size_t element_size = c10::elementSize(dtype);
+  const std::optional<size_t> elements = reach(tensor, record->size() / element_size);
+  check(elements.has_value(), "{} does not fit the data stored for it", place);
+  // By way of a copy: in the file nothing is aligned.
+  const at::Tensor storage = at::empty({static_cast<int64_t>(*elements)}, at::TensorOptions(dtype));
+  std::memcpy(storage.mutable_data_ptr(), record->data(), storage.nbytes());
+  return storage.as_strided(tensor.sizes, tensor.strides, tensor.offset).clone(at::MemoryFormat::Contiguous);
 }
 
 std::vector<char> pickle(const c10::Dict<std::string, at::Tensor>& table, std::vector<at::Tensor>& tensors) {
@@ -124,18 +141,19 @@ std::string build_archive(const c10::Dict<std::string, at::Tensor>& table) {
 }  // namespace
 
 TensorTable read_tensor_table(const std::filesystem::path& path) {
-  check_zip_checksums(path);
-  try {
-    caffe2::serialize::PyTorchStreamReader archive(path.string());
-    check_byte_order(archive, path.string());
-    RecordSizes sizes;
-    const c10::IValue value = unpickle(archive, sizes);
-    return to_table(value, sizes, path.string());
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    fail("{}: cannot be read as a torch archive of tensors: {}", path.string(), reason(error));
+  const std::string file = path.string();
+  const Records records(path);
+  check_byte_order(records, file);
+  TensorTable table;
+  size_t total = 0;
+  for (const auto& [name, tensor] : run_pickle(records.find("data.pkl").value(), file)) {
+    const at::Tensor values = load(tensor, name, records, file);
+    total += values.nbytes();
+    // Each tensor has its own data in a file of rotations.
+    check(total <= records.file_size(), "{}: damaged: its tensors are larger than the file", file);
+    table.emplace(name, values);
   }
+  return table;
 }
 
 std::string tensor_table_bytes(const TensorTable& table, const std::string& place) {

@@ -13,6 +13,7 @@
 #include "data/rbin.h"
 #include "data/rotation_check.h"
 #include "data/sealed_file.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -55,7 +56,7 @@ Rotations read_rbin(const std::filesystem::path& path, int64_t num_layers) {
     rotations.r2.push_back(take(table, r2_key(static_cast<size_t>(i)), place));
   }
   check(table.empty(), "{}: unexpected tensor '{}' (the model has {} layers)", place,
-        table.empty() ? "" : table.begin()->first, num_layers);
+        table.empty() ? "" : shown(table.begin()->first), num_layers);
   return rotations;
 }
 

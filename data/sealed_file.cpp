@@ -15,7 +15,7 @@ namespace spq::data {
 namespace {
 
 constexpr std::string_view kMagic = "spq-checkpoint sha256 ";
-constexpr size_t kReadPiece = size_t{1} << 20;
+constexpr size_t kReadPiece = size_t{64} << 10;
 
 /// The whole user block for a given digest.
 std::string seal_block(const std::string& digest) {

@@ -17,8 +17,7 @@ bool looks_sealed(std::string_view first_bytes);
 /// Writes the seal over the first kSealSize bytes of a file's content.
 void seal(std::string& content);
 
-/// Error naming the file unless it exists and no byte of it changed since it was sealed. Done before HDF5
-/// sees the file: the library can crash on damaged metadata.
+/// Error naming the file unless it exists and no byte of it changed since it was sealed.
 void check_seal(const std::filesystem::path& path);
 
 }  // namespace spq::data

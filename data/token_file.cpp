@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/hdf5_io.h"
+#include "data/hdf5_dataset.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -18,8 +19,8 @@ constexpr int64_t kMaxChunk = int64_t{1} << 24;  // tokens; bounds what one read
 /// The format and version, before anything else is believed.
 void check_kind(const AttributeMap& attributes, const std::string& place) {
   check(text_attribute(attributes, "format", place) == kFormat,
-        "{}: attribute 'format' is '{}', expected '{}'", place, text_attribute(attributes, "format", place),
-        kFormat);
+        "{}: attribute 'format' is '{}', expected '{}'", place,
+        shown(text_attribute(attributes, "format", place)), kFormat);
   const int64_t version = int_attribute(attributes, "version", place);
   check(version == kVersion, "{}: token file version {}, this program reads {}", place, version, kVersion);
 }
@@ -42,11 +43,11 @@ int64_t check_layout(const DatasetLayout& layout, const std::string& place) {
 
 }  // namespace
 
-TokenFile::TokenFile(const std::filesystem::path& path) : path_(path) {
-  const Hdf5Silence silence;
+TokenFile::TokenFile(const std::filesystem::path& path)
+    : path_(path), file_(std::make_unique<const Hdf5File>(path)) {
   const std::string place = path.string();
-  Hdf5Id file = open_hdf5(path);
-  const AttributeMap attributes = read_attributes(file, place);
+  const Hdf5Object root(*file_, file_->root_address(), place);
+  const AttributeMap attributes = root.attributes();
   check_kind(attributes, place);
   vocab_size_ = int_attribute(attributes, "vocab_size", place);
   check(vocab_size_ > 0 && vocab_size_ <= std::numeric_limits<uint32_t>::max(),
@@ -55,24 +56,18 @@ TokenFile::TokenFile(const std::filesystem::path& path) : path_(path) {
   text_attribute(attributes, "source", place);
   text_attribute(attributes, "layout", place);
   int_attribute(attributes, "bos", place);
-  Hdf5Id dataset = open_dataset(file, "tokens", ElementType::kUint32, place);
-  size_ = check_layout(dataset_layout(dataset, place + ": dataset 'tokens'"), place);
-  file_ = file.release();
-  dataset_ = dataset.release();
+  tokens_ = std::make_unique<const Hdf5Dataset>(root, "tokens", ElementType::kUint32);
+  size_ = check_layout(tokens_->layout(), place);
 }
 
-TokenFile::~TokenFile() {
-  const Hdf5Id file(file_);
-  const Hdf5Id dataset(dataset_);
-}
+TokenFile::~TokenFile() = default;
 
 at::Tensor TokenFile::read(int64_t begin, int64_t count, int64_t vocab_limit) const {
   check(begin >= 0 && count >= 0 && begin <= size_ && count <= size_ - begin,
         "{}: {} tokens from {} on are wanted, but the file holds {}", path_.string(), count, begin, size_);
   std::vector<uint32_t> ids(static_cast<size_t>(count));
-  const Hdf5Silence silence;
-  check(count == 0 || read_uint32_range(dataset_, begin, count, ids.data()),
-        "{}: damaged: tokens {} to {} cannot be read", path_.string(), begin, begin + count);
+  check(tokens_->read_rows(begin, count, ids.data()), "{}: damaged: tokens {} to {} cannot be read",
+        path_.string(), begin, begin + count);
   at::Tensor tokens = at::empty({count}, at::TensorOptions(at::kLong));
   int64_t* to = tokens.mutable_data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) {

@@ -5,11 +5,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 namespace spq::data {
 
-/// A read-only token file. Reading a window reads only its chunks.
+class Hdf5Dataset;
+class Hdf5File;
+
+/// A read-only token file. Reading a window reads only its chunks. Safe to share between threads.
 class TokenFile {
  public:
   /// Error naming the file on: missing, not HDF5, not a spq token file, another version, damaged.
@@ -29,8 +33,8 @@ class TokenFile {
 
  private:
   std::filesystem::path path_;
-  int64_t file_ = -1;     // HDF5 handle
-  int64_t dataset_ = -1;  // HDF5 handle
+  std::unique_ptr<const Hdf5File> file_;
+  std::unique_ptr<const Hdf5Dataset> tokens_;
   int64_t size_ = 0;
   int64_t vocab_size_ = 0;
   std::string tokenizer_sha256_;

@@ -1,6 +1,7 @@
 #include "data/transform_manifest.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "data/json_text.h"
 #include "data/sha256.h"
 #include "data/shape_text.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -17,10 +19,13 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 constexpr size_t kSha256Digits = 64;
 constexpr int64_t kMinBits = 2;
 constexpr int64_t kMaxBits = 8;
+constexpr int64_t kNotQuantized = 16;
+constexpr const char* kProjections[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                        "gate_proj", "up_proj", "down_proj"};
 
 OrderedJson merged_json(const std::optional<std::string>& sha256) {
   OrderedJson json = {{"merged", sha256.has_value()}};
@@ -37,15 +42,17 @@ OrderedJson weights_json(const std::optional<TransformManifest::WeightQuantizati
   if (!weights) return nullptr;
   return {{"method", weights->method},
           {"bits", weights->bits},
+          {"other_bits", OrderedJson(weights->other_bits)},
           {"group_size", weights->group_size},
-          {"symmetric", weights->symmetric}};
+          {"symmetric", weights->symmetric},
+          {"integers", weights->integers}};
 }
 
 /// An object of the file that has to hold the keys asked for, and no others.
 class StrictObject {
  public:
   StrictObject(const Json& json, std::string place) : json_(json), place_(std::move(place)) {
-    check(json.is_object(), "{}: found {}, expected an object", place_, json.dump());
+    check(json.is_object(), "{}: found {}, expected an object", place_, shown_json(json));
   }
 
   const Json& at(const char* key) {
@@ -54,6 +61,7 @@ class StrictObject {
     known_.insert(key);
     return *found;
   }
+  bool has(const char* key) const { return json_.contains(key); }
   bool flag(const char* key) {
     if (!at(key).is_boolean()) refuse(key, "true or false");
     return at(key).get<bool>();
@@ -69,17 +77,21 @@ class StrictObject {
     return digits;
   }
   int64_t integer(const char* key) {
-    if (!at(key).is_number_integer()) refuse(key, "an integer");
-    return at(key).get<int64_t>();
+    const Json& value = at(key);
+    // Larger ones would wrap around to negative numbers.
+    const bool fits = !value.is_number_unsigned() ||
+                      value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+    if (!value.is_number_integer() || !fits) refuse(key, "an integer");
+    return value.get<int64_t>();
   }
   StrictObject object(const char* key) { return {at(key), fmt::format("{}: {}", place_, key)}; }
   [[noreturn]] void refuse(const char* key, const std::string& expected) {
-    fail("{}: '{}' is {}, expected {}", place_, key, at(key).dump(), expected);
+    fail("{}: '{}' is {}, expected {}", place_, key, shown_json(at(key)), expected);
   }
   /// Call after the last key was asked for.
   void check_no_more() const {
     for (const auto& [key, value] : json_.items()) {
-      check(known_.contains(key), "{}: unknown key '{}'", place_, key);
+      check(known_.contains(key), "{}: unknown key '{}'", place_, shown(key));
     }
   }
 
@@ -110,9 +122,28 @@ std::optional<TransformManifest::FoldedHadamard> parse_r4(StrictObject object) {
   return r4;
 }
 
+std::map<std::string, int64_t> parse_other_bits(StrictObject object) {
+  std::map<std::string, int64_t> bits;
+  for (const char* projection : kProjections) {
+    if (!object.has(projection)) continue;
+    const int64_t found = object.integer(projection);
+    if ((found < kMinBits || found > kMaxBits) && found != kNotQuantized) {
+      object.refuse(projection, fmt::format("{} to {}, or {}", kMinBits, kMaxBits, kNotQuantized));
+    }
+    bits[projection] = found;
+  }
+  object.check_no_more();
+  return bits;
+}
+
 TransformManifest::WeightQuantization parse_weights(StrictObject object) {
-  TransformManifest::WeightQuantization weights{object.text("method"), object.integer("bits"),
-                                                object.integer("group_size"), object.flag("symmetric")};
+  TransformManifest::WeightQuantization weights;
+  weights.method = object.text("method");
+  weights.bits = object.integer("bits");
+  weights.other_bits = parse_other_bits(object.object("other_bits"));
+  weights.group_size = object.integer("group_size");
+  weights.symmetric = object.flag("symmetric");
+  weights.integers = object.flag("integers");
   if (weights.bits < kMinBits || weights.bits > kMaxBits) {
     object.refuse("bits", fmt::format("{} to {}", kMinBits, kMaxBits));
   }
@@ -147,8 +178,12 @@ std::string describe(const TransformManifest& manifest) {
   add(manifest.r2_sha256.has_value(), "R2 merged");
   add(manifest.r4.has_value(), "R4 folded into down_proj");
   if (manifest.weights) {
-    add(true,
-        fmt::format("weights quantized to {} bits by {}", manifest.weights->bits, manifest.weights->method));
+    std::string others;
+    for (const auto& [projection, bits] : manifest.weights->other_bits) {
+      others += fmt::format(", {} to {}", projection, bits);
+    }
+    add(true, fmt::format("weights quantized to {} bits by {}{}", manifest.weights->bits,
+                          manifest.weights->method, others));
   }
   return text.empty() ? "nothing" : text;
 }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,8 +27,11 @@ struct TransformManifest {
   struct WeightQuantization {
     std::string method;  // "rtn", "gptq", "gptaq"
     int64_t bits = 0;
+    std::map<std::string, int64_t>
+        other_bits;  // of projections that differ: {"down_proj": 8}; 16: not quantized
     int64_t group_size = -1;
     bool symmetric = true;
+    bool integers = false;  // codes, scales and zero points are in the folder integers/
     bool operator==(const WeightQuantization&) const = default;
   };
 

@@ -39,6 +39,25 @@ void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tens
   SPQ_ASSERT(root >= 0 && root < comm.world_size());
 }
 
+void assert_shard_arguments(const Communicator& comm, std::span<const ShardUnit> units) {
+  for (const ShardUnit& unit : units) {
+    for (const Shard& shard : unit) {
+      SPQ_ASSERT(is_plain(shard.rows) && shard.rows.dim() >= 1);
+      SPQ_ASSERT(shard.partition.world_size() == comm.world_size());
+      SPQ_ASSERT(shard.rows.size(0) == shard.partition.count(comm.rank()));
+    }
+  }
+}
+
+std::vector<std::vector<at::Tensor>> rows_of(std::span<const ShardUnit> units) {
+  std::vector<std::vector<at::Tensor>> rows;
+  for (const ShardUnit& unit : units) {
+    std::vector<at::Tensor>& matrices = rows.emplace_back();
+    for (const Shard& shard : unit) matrices.push_back(shard.rows);
+  }
+  return rows;
+}
+
 void copy_bytes(const at::Tensor& from, const at::Tensor& to) {
   SPQ_ASSERT(from.nbytes() == to.nbytes());
   if (from.nbytes() == 0 || from.const_data_ptr() == to.const_data_ptr()) return;

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <span>
+#include <vector>
 
 #include "dist/communicator.h"
 
@@ -20,6 +21,12 @@ void assert_exchange_arguments(const Communicator& comm, std::span<const at::Ten
 
 /// Asserts a contiguous host tensor and a root that exists.
 void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tensor, int root);
+
+/// Asserts what make_shards promises: contiguous host tensors with this rank's count of rows.
+void assert_shard_arguments(const Communicator& comm, std::span<const ShardUnit> units);
+
+/// This rank's rows, without their partitions.
+std::vector<std::vector<at::Tensor>> rows_of(std::span<const ShardUnit> units);
 
 /// Copies the bytes of `from` over those of `to`: as many bytes, or it asserts. The same memory is left
 /// alone.

@@ -1,6 +1,7 @@
 #include "dist/collectives.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,43 +12,72 @@
 
 namespace spq::dist {
 
+namespace {
+
+constexpr size_t kFewBytes = 16 * 1024;  // of all ranks: one message each costs less than two rounds
+
+/// Every rank's `mine` [n], in rank order [world_size, n].
+at::Tensor gather_all(Communicator& comm, const at::Tensor& mine) {
+  const int world = comm.world_size();
+  at::Tensor all = at::empty({world, mine.numel()}, mine.options());
+  comm.all_gather_rows(mine.view({1, -1}), all, RowPartition(world, world))->wait();
+  return all;
+}
+
+void sum_everywhere(Communicator& comm, at::Tensor& flat) {
+  const at::Tensor all = gather_all(comm, flat);
+  flat.copy_(all[0]);
+  for (int r = 1; r < comm.world_size(); ++r) flat.add_(all[r]);
+}
+
+/// Each rank sums its part of the elements.
+void sum_by_parts(Communicator& comm, at::Tensor& flat) {
+  const int rank = comm.rank();
+  const RowPartition parts(flat.numel(), comm.world_size());
+  const at::Tensor nothing = at::empty({0}, flat.options());
+  std::vector<at::Tensor> send;
+  std::vector<at::Tensor> receive;
+  for (int r = 0; r < comm.world_size(); ++r) {
+    send.push_back(r == rank ? nothing : flat.narrow(0, parts.begin(r), parts.count(r)));
+    receive.push_back(r == rank ? nothing : at::empty({parts.count(rank)}, flat.options()));
+  }
+  comm.all_to_all(send, receive);
+  // In place in the caller's tensor, without a copy of its part: a + b has the bits of b + a.
+  const at::Tensor sum = flat.narrow(0, parts.begin(rank), parts.count(rank));
+  if (rank > 0) {
+    for (int r = 1; r < rank; ++r) receive[0].add_(receive[static_cast<size_t>(r)]);
+    sum.add_(receive[0]);
+  }
+  for (int r = rank + 1; r < comm.world_size(); ++r) sum.add_(receive[static_cast<size_t>(r)]);
+  receive.clear();
+  comm.all_gather_rows(sum, flat, parts)->wait();
+}
+
+}  // namespace
+
 void all_reduce_sum(Communicator& comm, at::Tensor& tensor) {
   SPQ_ASSERT(tensor.is_contiguous());
   SPQ_ASSERT(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kDouble);
   if (comm.world_size() == 1) return;
-  const at::Tensor flat = tensor.view({-1});
-  const RowPartition parts(flat.numel(), comm.world_size());
-  std::vector<at::Tensor> send;
-  std::vector<at::Tensor> receive;
-  for (int r = 0; r < comm.world_size(); ++r) {
-    send.push_back(flat.narrow(0, parts.begin(r), parts.count(r)));
-    receive.push_back(at::empty({parts.count(comm.rank())}, flat.options()));
-  }
-  comm.all_to_all(send, receive);
-  at::Tensor sum = receive[0];
-  for (size_t r = 1; r < receive.size(); ++r) sum.add_(receive[r]);
-  comm.all_gather_rows(sum, flat, parts)->wait();
+  at::Tensor flat = tensor.view({-1});
+  const bool few = flat.nbytes() * static_cast<size_t>(comm.world_size()) <= kFewBytes;
+  few ? sum_everywhere(comm, flat) : sum_by_parts(comm, flat);
 }
 
 std::vector<std::string> gather_texts(Communicator& comm, std::string_view mine) {
-  const int world = comm.world_size();
   at::Tensor my_length = at::empty({1}, at::kLong);
   *my_length.mutable_data_ptr<int64_t>() = static_cast<int64_t>(mine.size());
-  at::Tensor lengths = at::empty({world}, at::kLong);
-  comm.all_gather_rows(my_length, lengths, RowPartition(world, world))->wait();
+  const at::Tensor lengths = gather_all(comm, my_length);
+  const int64_t* length = lengths.const_data_ptr<int64_t>();
+  const int64_t longest = *std::max_element(length, length + comm.world_size());
 
-  at::Tensor bytes = at::empty({static_cast<int64_t>(mine.size())}, at::kByte);
+  at::Tensor bytes = at::zeros({longest}, at::kByte);
   std::copy(mine.begin(), mine.end(), bytes.mutable_data_ptr<uint8_t>());
-  const std::vector<at::Tensor> send(static_cast<size_t>(world), bytes);
-  std::vector<at::Tensor> receive;
-  for (int r = 0; r < world; ++r) {
-    receive.push_back(at::empty({lengths.const_data_ptr<int64_t>()[r]}, at::kByte));
-  }
-  comm.all_to_all(send, receive);
+  const at::Tensor all = gather_all(comm, bytes);
   std::vector<std::string> texts;
-  for (const at::Tensor& text : receive) {
-    const uint8_t* begin = text.const_data_ptr<uint8_t>();
-    texts.emplace_back(begin, begin + text.numel());
+  for (int r = 0; r < comm.world_size(); ++r) {
+    const uint8_t* begin = all.const_data_ptr<uint8_t>() + r * longest;
+    texts.emplace_back(begin, begin + length[r]);
   }
   return texts;
 }

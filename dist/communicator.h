@@ -10,16 +10,10 @@
 #include <vector>
 
 #include "dist/shard.h"
+#include "dist/shard_store.h"
+#include "dist/work.h"
 
 namespace spq::dist {
-
-/// A collective in flight. wait() returns when this rank's result is complete; it may be called once or more.
-/// The tensors of the call must stay alive and unchanged (inputs) or untouched (outputs) until then.
-class Work {
- public:
-  virtual ~Work() = default;
-  virtual void wait() = 0;
-};
 
 /// A group of ranks. Every rank calls the same collectives in the same order with matching shapes and dtypes;
 /// calls of one communicator are made from one thread. Tensors are contiguous and live in host memory.
@@ -47,6 +41,18 @@ class Communicator {
 
   /// `tensor` of every rank becomes root's.
   virtual void broadcast(at::Tensor& tensor, int root) = 0;
+
+  /// Takes over this rank's rows of all units and places them for gathering. Collective. Where the ranks
+  /// share memory every matrix is whole there, once for all of them, and gathering is a view; each rank's own
+  /// copy goes matrix by matrix as it is moved, so the caller should keep none. MPI over several nodes: rows
+  /// stay with their ranks, and the ranks of a node share two buffers, into which each of them fetches its
+  /// part. Where sharing is not possible (rank 0 says once on stderr why) gathering is all_gather_rows.
+  virtual std::unique_ptr<ShardStore> make_shards(std::vector<ShardUnit> units) = 0;
+
+  /// A collective that takes longer than this from here on, transfers and waiting for other ranks included,
+  /// is a failure that names the ranks that did not take part; 0: wait for ever. Same value on every rank.
+  /// MPI only; the ranks of the other backends share one process and end together.
+  virtual void set_timeout(double seconds) = 0;
 
   /// Ends the job on every rank because of a failure on this one: other ranks' pending and later calls do not
   /// hang. MPI: ends the processes (does not return). Threads: the others' calls throw Error naming `reason`.

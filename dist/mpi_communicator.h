@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "dist/communicator.h"
@@ -32,11 +33,18 @@ class MpiSession {
   int exceptions_before_;
 };
 
-/// Collective over MPI_COMM_WORLD, on a duplicate of it; the session must outlive the communicator. All its
-/// MPI calls are made by one thread of its own, in the order of the calls here, so that gathers go on while
-/// the caller computes. Messages longer than `max_message_bytes` are sent in pieces; it must be the same on
-/// every rank. With MPI_THREAD_SERIALIZED only, make one communicator at a time and no MPI calls beside it.
-std::unique_ptr<Communicator> make_mpi_communicator(MpiSession& session,
-                                                    int64_t max_message_bytes = int64_t{1} << 30);
+struct MpiOptions {
+  double timeout = 0;                            // of every collective: Communicator::set_timeout
+  int64_t max_message_bytes = int64_t{1} << 30;  // longer messages are sent in pieces
+  int ranks_per_node = 0;  // 0: as the machines are; else the nodes are groups of so many
+                           // consecutive ranks (tests of several nodes on one machine)
+  int64_t max_shared_bytes = std::numeric_limits<int64_t>::max();  // per node, besides what there is
+};
+
+/// Collective over MPI_COMM_WORLD, on duplicates of it; the session must outlive the communicator. Options
+/// are the same on every rank. All its MPI calls are made by one thread of its own, in the order of the calls
+/// here, so that gathers go on while the caller computes. With MPI_THREAD_SERIALIZED only, make one
+/// communicator at a time and no MPI calls beside it.
+std::unique_ptr<Communicator> make_mpi_communicator(MpiSession& session, const MpiOptions& options = {});
 
 }  // namespace spq::dist

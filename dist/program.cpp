@@ -4,7 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 
@@ -18,6 +20,7 @@ namespace {
 
 constexpr int kExitError = 1;
 constexpr int kExitUsage = 2;
+constexpr double kStartTimeout = 600;  // seconds for a collective before body has set its own
 
 using Body = std::function<int(Communicator&, const Arguments&)>;
 
@@ -35,9 +38,26 @@ int run_reporting_errors(const Program& program, Communicator& comm, const Argum
   }
 }
 
+// Tasks of a Slurm step that MPI will not connect (srun --mpi=none): each would take itself for the only
+// rank. 1 where there is no such step.
+int unconnected_tasks() {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  return tasks && !launched_by_mpi() ? std::atoi(tasks) : 1;
+}
+
+void report_unconnected_tasks(const Program& program, int tasks) {
+  const char* task = std::getenv("SLURM_PROCID");
+  if (task && std::atoi(task) != 0) return;  // one task speaks
+  std::fprintf(stderr,
+               "%s: error: srun started %d tasks without MPI: use srun --mpi=pmix or mpirun, for one process "
+               "srun -n 1\n",
+               program.name.c_str(), tasks);
+}
+
 }  // namespace
 
 int run_program(const Program& program, int argc, char** argv, const Body& body) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the file size limit is an error like a full disk
   Arguments arguments;
   CLI::App app(program.description, program.name);
   app.add_option("config", arguments.config, "YAML configuration (" + program.documentation + ")")
@@ -53,12 +73,16 @@ int run_program(const Program& program, int argc, char** argv, const Body& body)
     return status == 0 ? 0 : kExitUsage;
   }
   try {
+    if (const int tasks = unconnected_tasks(); tasks > 1) {
+      report_unconnected_tasks(program, tasks);
+      return kExitError;
+    }
     if (!launched_by_mpi()) {
       SingleCommunicator comm;
       return run_reporting_errors(program, comm, arguments, body);
     }
     MpiSession session;
-    const std::unique_ptr<Communicator> comm = make_mpi_communicator(session);
+    const std::unique_ptr<Communicator> comm = make_mpi_communicator(session, {.timeout = kStartTimeout});
     return run_reporting_errors(program, *comm, arguments, body);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s: error: %s\n", program.name.c_str(), error.what());

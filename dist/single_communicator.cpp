@@ -29,4 +29,9 @@ void SingleCommunicator::broadcast(at::Tensor& tensor, int root) {
   assert_broadcast_arguments(*this, tensor, root);
 }
 
+std::unique_ptr<ShardStore> SingleCommunicator::make_shards(std::vector<ShardUnit> units) {
+  assert_shard_arguments(*this, units);
+  return std::make_unique<ResidentShards>(rows_of(units));
+}
+
 }  // namespace spq::dist

@@ -16,6 +16,8 @@ class SingleCommunicator final : public Communicator {
                                         const RowPartition& rows) override;
   void all_to_all(std::span<const at::Tensor> send, std::span<at::Tensor> receive) override;
   void broadcast(at::Tensor& tensor, int root) override;
+  std::unique_ptr<ShardStore> make_shards(std::vector<ShardUnit> units) override;
+  void set_timeout(double) override {}
   void abort(std::string_view) noexcept override {}
 };
 

@@ -7,6 +7,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "dist/arguments.h"
+#include "dist/shard_layout.h"
 
 namespace spq::dist {
 
@@ -53,6 +55,12 @@ void carry_out(const std::vector<Part>& parts) {
       if (sent_bytes > 0) copy_bytes(sent, received);
     }
   }
+}
+
+std::shared_ptr<std::byte> allocate_pages(int64_t num_bytes) {
+  constexpr std::align_val_t kPage{4096};
+  auto* memory = static_cast<std::byte*>(::operator new(static_cast<size_t>(num_bytes), kPage));
+  return {memory, [](std::byte* pages) { ::operator delete(pages, kPage); }};
 }
 
 }  // namespace
@@ -99,6 +107,17 @@ class ThreadGroup::Meeting {
     end(reason);
   }
 
+  /// Memory for all ranks that ask with the same `number`, which the first of them gets.
+  std::shared_ptr<std::byte> common_memory(uint64_t number, int64_t num_bytes) {
+    std::lock_guard lock(mutex_);
+    throw_if_aborted();
+    Common& common = commons_[number];
+    if (!common.memory) common.memory = allocate_pages(num_bytes);
+    std::shared_ptr<std::byte> memory = common.memory;
+    if (++common.num_asked == world_size_) commons_.erase(number);
+    return memory;
+  }
+
  private:
   void end(std::string_view reason) {
     if (!reason_) reason_ = std::string(reason);
@@ -109,9 +128,15 @@ class ThreadGroup::Meeting {
     if (reason_) throw AbortedError(fmt::format("aborted because another rank failed: {}", *reason_));
   }
 
+  struct Common {
+    std::shared_ptr<std::byte> memory;
+    int num_asked = 0;
+  };
+
   const int world_size_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::map<uint64_t, Common> commons_;                       // those that not every rank has asked for
   std::map<uint64_t, std::shared_ptr<Exchange>> exchanges_;  // those that not every rank has started
   std::optional<std::string> reason_;
 };
@@ -171,6 +196,17 @@ class ThreadCommunicator final : public Communicator {
     start(std::move(part))->wait();
   }
 
+  std::unique_ptr<ShardStore> make_shards(std::vector<ShardUnit> units) override {
+    assert_shard_arguments(*this, units);
+    int64_t num_bytes = 0;
+    for (const ShardUnit& unit : units) num_bytes += whole_bytes(unit);
+    const std::shared_ptr<std::byte> memory = meeting_->common_memory(num_stores_++, num_bytes);
+    std::vector<std::vector<at::Tensor>> wholes = move_into(memory.get(), units, rank_);
+    barrier();
+    return std::make_unique<ResidentShards>(std::move(wholes), memory);
+  }
+
+  void set_timeout(double) override {}
   void abort(std::string_view reason) noexcept override { meeting_->abort(reason); }
 
  private:
@@ -186,6 +222,7 @@ class ThreadCommunicator final : public Communicator {
   std::shared_ptr<ThreadGroup::Meeting> meeting_;
   int rank_;
   uint64_t num_calls_ = 0;
+  uint64_t num_stores_ = 0;
 };
 
 /// How a rank ended. Each rank's exception stays in its own place until all threads have ended.

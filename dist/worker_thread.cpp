@@ -1,5 +1,6 @@
 #include "dist/worker_thread.h"
 
+#include <chrono>
 #include <exception>
 #include <utility>
 
@@ -20,7 +21,8 @@ class QueuedWork final : public Work {
 
 }  // namespace
 
-WorkerThread::WorkerThread() : thread_([this] { loop(); }) {}
+WorkerThread::WorkerThread(std::function<void()> when_idle)
+    : when_idle_(std::move(when_idle)), thread_([this] { loop(); }) {}
 
 WorkerThread::~WorkerThread() {
   {
@@ -45,7 +47,7 @@ std::unique_ptr<Work> WorkerThread::run(std::function<void()> job) {
 void WorkerThread::loop() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    idle(lock);
     if (queue_.empty()) return;
     Item item = std::move(queue_.front());
     queue_.pop_front();
@@ -53,6 +55,23 @@ void WorkerThread::loop() {
     run_item(item);
     lock.lock();
   }
+}
+
+/// Returns when there is something to do or the end has come.
+void WorkerThread::idle(std::unique_lock<std::mutex>& lock) {
+  constexpr std::chrono::milliseconds kIdleEvery{200};
+  const auto is_over = [this] { return stopping_ || !queue_.empty(); };
+  while (when_idle_ && failure_.empty()) {
+    if (changed_.wait_for(lock, kIdleEvery, is_over)) return;
+    lock.unlock();
+    try {
+      when_idle_();
+    } catch (const std::exception& caught) {
+      failure_ = caught.what();
+    }
+    lock.lock();
+  }
+  changed_.wait(lock, is_over);
 }
 
 void WorkerThread::run_item(Item& item) {

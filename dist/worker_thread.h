@@ -17,7 +17,10 @@ namespace spq::dist {
 /// A queue and the thread that empties it. The first failure is final: later jobs are not run.
 class WorkerThread {
  public:
-  WorkerThread();
+  WorkerThread() : WorkerThread(nullptr) {}
+  /// Also calls `when_idle` a few times a second while nothing is queued, until something has failed; what it
+  /// throws is a failure like a job's.
+  explicit WorkerThread(std::function<void()> when_idle);
   ~WorkerThread();  // runs what is queued, then joins
 
   /// Queues `job`. The Work's wait() returns when it has run and been destroyed (with what it captured), and
@@ -31,7 +34,9 @@ class WorkerThread {
   };
   void loop();
   void run_item(Item& item);
+  void idle(std::unique_lock<std::mutex>& lock);
 
+  std::function<void()> when_idle_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Item> queue_;

@@ -1,12 +1,15 @@
 #include "kernels/hadamard.h"
 
+#include <algorithm>
 #include <bit>
-#include <cmath>
-#include <vector>
 
 #include "core/error.h"
+#include "kernels/aligned.h"
 #include "kernels/bfloat16.h"
 #include "kernels/hadamard_factors.h"
+#include "kernels/hadamard_transform.h"
+#include "kernels/isa.h"
+#include "kernels/quant_row.h"
 
 namespace spq::kernels {
 namespace {
@@ -19,53 +22,54 @@ int64_t factor_of(int64_t block) {
   return std::has_single_bit(static_cast<uint64_t>(block)) ? 1 : 0;
 }
 
-const HadamardFactor& find_factor(int64_t order) {
-  for (const HadamardFactor& f : hadamard_factors()) {
-    if (f.order == order) return f;
-  }
-  fail("no Hadamard matrix of order {} in the table", order);
+template <class T>
+void load_values(const T* x, Accumulate<T>* v, int64_t n) {
+  run_vectorised([=] {
+    SPQ_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) v[i] = static_cast<Accumulate<T>>(x[i]);
+  });
 }
 
-// Signs of H (forward) or its transpose as numbers, row-major.
+// v -> norm (Q(norm v) - norm v), group by group: the error, scaled for the way back.
 template <class A>
-std::vector<A> factor_signs(int64_t order, HadamardDirection direction) {
-  const HadamardFactor& f = find_factor(order);
-  std::vector<A> signs(static_cast<size_t>(order * order));
-  for (int64_t i = 0; i < order; ++i) {
-    for (int64_t j = 0; j < order; ++j) {
-      const int s = direction == HadamardDirection::kForward ? f.sign(i, j) : f.sign(j, i);
-      signs[static_cast<size_t>(i * order + j)] = static_cast<A>(s);
+void replace_by_error(A* v, int64_t n, int64_t length, A norm, const QuantSpec& spec) {
+  run_vectorised([=, &spec] {
+    for (int64_t begin = 0; begin < n; begin += length) {
+      const MinMax<A> m = min_max<A, A>(v + begin, length);
+      const QuantRange<A> range = range_between(MinMax<A>{m.min * norm, m.max * norm}, spec);
+      with_quantizer(range, [=](auto quantizer) {
+        SPQ_INDEPENDENT
+        for (int64_t i = begin; i < begin + length; ++i) {
+          const A value = v[i] * norm;
+          v[i] = norm * (quantizer(value) - value);
+        }
+      });
     }
-  }
-  return signs;
+  });
 }
 
-// Unnormalised Walsh-Hadamard transform of n (a power of two) values, natural order, in place.
-template <class A>
-void walsh(A* v, int64_t n) {
-  for (int64_t h = 1; h < n; h *= 2) {
-    for (int64_t i = 0; i < n; i += 2 * h) {
-      for (int64_t j = i; j < i + h; ++j) {
-        const A a = v[j];
-        const A b = v[j + h];
-        v[j] = a + b;
-        v[j + h] = a - b;
+template <class T>
+void store_point(const T* x, const Accumulate<T>* v, T* x_hat, T* error, int64_t n) {
+  using A = Accumulate<T>;
+  run_vectorised([=] {
+    for_outputs(x_hat, error, [&]<bool kWriteHat, bool kWriteError>() {
+      SPQ_INDEPENDENT
+      for (int64_t i = 0; i < n; ++i) {
+        const A e = rounded<T>(v[i]);
+        if constexpr (kWriteHat) x_hat[i] = narrow<T>(static_cast<A>(x[i]) + e);
+        if constexpr (kWriteError) store_exact(error[i], e);
       }
-    }
-  }
+    });
+  });
 }
 
-// out[i, :] = sum_j signs[i, j] in[j, :] over rows of m values.
-template <class A>
-void apply_factor(const std::vector<A>& signs, int64_t order, const A* in, A* out, int64_t m) {
-  for (int64_t i = 0; i < order; ++i) {
-    A* o = out + i * m;
-    for (int64_t t = 0; t < m; ++t) o[t] = 0;
-    for (int64_t j = 0; j < order; ++j) {
-      const A s = signs[static_cast<size_t>(i * order + j)];
-      const A* v = in + j * m;
-      for (int64_t t = 0; t < m; ++t) o[t] += s * v[t];
-    }
+// Calls body(first value, values, rows) for blocks of rows.
+template <class A, class Body>
+void for_blocks(const HadamardTransform<A>& transform, int64_t rows, int64_t n, const Body& body) {
+  const int64_t step = transform.rows_per_block();
+  for (int64_t row = 0; row < rows; row += step) {
+    const int64_t count = std::min(step, rows - row);
+    body(row * n, count * n, count);
   }
 }
 
@@ -83,24 +87,46 @@ HadamardPlan plan_hadamard(int64_t n) {
 template <class T>
 void hadamard_rows(const T* x, T* y, int64_t rows, const HadamardPlan& plan, HadamardDirection direction) {
   using A = Accumulate<T>;
-  const int64_t m = plan.block / plan.factor;
-  const A norm = static_cast<A>(1.0 / std::sqrt(static_cast<double>(plan.block)));
-  const std::vector<A> signs = plan.factor > 1 ? factor_signs<A>(plan.factor, direction) : std::vector<A>();
-  std::vector<A> values(static_cast<size_t>(plan.block));
-  std::vector<A> mixed(plan.factor > 1 ? values.size() : 0);
-  for (int64_t begin = 0; begin < rows * plan.n; begin += plan.block) {
-    for (int64_t i = 0; i < plan.block; ++i) values[static_cast<size_t>(i)] = static_cast<A>(x[begin + i]);
-    for (int64_t f = 0; f < plan.factor; ++f) walsh(values.data() + f * m, m);
-    if (plan.factor > 1) apply_factor(signs, plan.factor, values.data(), mixed.data(), m);
-    const std::vector<A>& result = plan.factor > 1 ? mixed : values;
-    for (int64_t i = 0; i < plan.block; ++i)
-      y[begin + i] = static_cast<T>(result[static_cast<size_t>(i)] * norm);
-  }
+  HadamardTransform<A> transform(plan);
+  Scratch<A> values(static_cast<size_t>(transform.rows_per_block() * plan.n));
+  A* v = values.data();
+  const A norm = transform.norm();
+  for_blocks(transform, rows, plan.n, [&](int64_t begin, int64_t n, int64_t count) {
+    load_values(x + begin, v, n);
+    transform.apply(v, count, direction);
+    run_vectorised([=] {
+      SPQ_INDEPENDENT
+      for (int64_t i = 0; i < n; ++i) y[begin + i] = narrow<T>(v[i] * norm);
+    });
+  });
+}
+
+template <class T>
+void hadamard_quant_rows(const T* x, T* x_hat, T* error, int64_t rows, const HadamardPlan& plan,
+                         const QuantSpec& spec) {
+  using A = Accumulate<T>;
+  HadamardTransform<A> transform(plan);
+  Scratch<A> values(static_cast<size_t>(transform.rows_per_block() * plan.n));
+  A* v = values.data();
+  const int64_t length = group_length(plan.n, spec);
+  for_blocks(transform, rows, plan.n, [&](int64_t begin, int64_t n, int64_t count) {
+    load_values(x + begin, v, n);
+    transform.apply(v, count, HadamardDirection::kForward);
+    replace_by_error(v, n, length, transform.norm(), spec);
+    transform.apply(v, count, HadamardDirection::kInverse);
+    store_point(x + begin, v, x_hat ? x_hat + begin : nullptr, error ? error + begin : nullptr, n);
+  });
 }
 
 template void hadamard_rows<float>(const float*, float*, int64_t, const HadamardPlan&, HadamardDirection);
 template void hadamard_rows<double>(const double*, double*, int64_t, const HadamardPlan&, HadamardDirection);
 template void hadamard_rows<bfloat16>(const bfloat16*, bfloat16*, int64_t, const HadamardPlan&,
                                       HadamardDirection);
+template void hadamard_quant_rows<float>(const float*, float*, float*, int64_t, const HadamardPlan&,
+                                         const QuantSpec&);
+template void hadamard_quant_rows<double>(const double*, double*, double*, int64_t, const HadamardPlan&,
+                                          const QuantSpec&);
+template void hadamard_quant_rows<bfloat16>(const bfloat16*, bfloat16*, bfloat16*, int64_t,
+                                            const HadamardPlan&, const QuantSpec&);
 
 }  // namespace spq::kernels

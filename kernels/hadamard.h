@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/fake_quant.h"
+
 namespace spq::kernels {
 
 /// How a row of n values is transformed: n / block independent blocks, each by (H_factor kron S_m) /
@@ -25,5 +27,12 @@ enum class HadamardDirection { kForward, kInverse };  // y = H x  |  y = H^T x =
 /// on parts of the rows from several threads.
 template <class T>
 void hadamard_rows(const T* x, T* y, int64_t rows, const HadamardPlan& plan, HadamardDirection direction);
+
+/// A quantization point seen through the transform, in one pass over rows that stay in cache:
+/// error = H^T (Q(H x) - H x), rounded to T once, and x_hat = x + error. Groups of `spec` are of H x. Either
+/// output may be null, or x itself.
+template <class T>
+void hadamard_quant_rows(const T* x, T* x_hat, T* error, int64_t rows, const HadamardPlan& plan,
+                         const QuantSpec& spec);
 
 }  // namespace spq::kernels

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(g++ cmake ninja-build ccache python3 python3-venv openmpi-bin libopenmpi-dev libhdf5-dev libyaml-cpp-dev
+packages=(g++ cmake ninja-build ccache python3 python3-venv openmpi-bin libopenmpi-dev libhdf5-dev zlib1g-dev libyaml-cpp-dev
   nlohmann-json3-dev libfmt-dev libcli11-dev libssl-dev)
 # LibTorch is the CPU part of the PyPI wheel; its libraries need two small NVIDIA wheels even without a GPU.
 wheels=(torch==2.11.0 nvidia-cuda-cupti==13.0.85 nvidia-cuda-runtime==13.0.96)
@@ -15,7 +15,7 @@ kind=run
 [ -e .deps/installed-tests ] && set -- --tests # what the tests need includes what running needs
 if [ "${1:-}" = --tests ]; then
   kind=tests
-  packages+=(libgtest-dev libgmock-dev clang-format)
+  packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang-format slurm-wlm munge iproute2)
   # Python can import that torch only where a CUDA toolkit supplies the other libraries; one test uses it if it can.
   if [ -e /usr/local/cuda/lib64/libcublas.so.13 ]; then
     wheels+=(nvidia-cusparselt-cu13==0.8.0 nvidia-cufile==1.15.1.6 nvidia-nvshmem-cu13==3.4.5)

@@ -29,6 +29,8 @@ class Frame {
 
   bool is_none() const { return !rotation_.defined() && !plan_; }
   bool is_one_way() const { return is_one_way_; }
+  /// The Hadamard transform, where the map is one.
+  const std::optional<kernels::HadamardPlan>& plan() const { return plan_; }
   /// x [..., n] -> the rotated x; x itself when there is no rotation.
   at::Tensor enter(const at::Tensor& x) const;
   /// The inverse of enter. Not for a one-way frame.

@@ -4,8 +4,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <functional>
-
 #include "data/llama_config.h"
 #include "kernels/fake_quant.h"
 #include "model/attention.h"
@@ -32,12 +30,6 @@ struct LayerFrames {
   Frame r4;  // down_proj input [intermediate]
 };
 
-/// Projections that read the same tensor.
-enum class Projection { kQkv, kOutput, kGateUp, kDown };
-
-/// Is shown the input x [T, in] of each group of projections, as they read it, in their order.
-using InputObserver = std::function<void(Projection, const at::Tensor& x)>;
-
 /// What a layer needs besides its weights; the same for all layers.
 struct LayerContext {
   const data::LlamaConfig* config;
@@ -45,7 +37,6 @@ struct LayerContext {
   const QuantScheme* scheme;
   int64_t batch;
   int64_t length;
-  const InputObserver* observer = nullptr;  // calibration looks through it
 };
 
 /// Kept from forward to backward. T = batch * length.
@@ -65,7 +56,27 @@ struct LayerMoments {
   at::Tensor r2;  // [head_dim, head_dim]
 };
 
-/// h [T, d] -> [T, d]. Fills `cache` when it is not null.
+/// The stages of layer_forward, in their order, for callers that look at what projections read. Each takes
+/// only the weights that it names and fills its part of `cache` when that is not null.
+/// h [T, d] -> x [T, d], the input of q, k and v.
+at::Tensor qkv_input(const LayerContext& context, const LayerFrames& frames, const at::Tensor& h,
+                     LayerCache* cache = nullptr);
+/// x, q, k, v -> [T, heads * head_dim], the input of o.
+at::Tensor output_input(const LayerContext& context, const LayerWeights& weights, const LayerFrames& frames,
+                        const at::Tensor& x, LayerCache* cache = nullptr);
+/// h, x, o -> [T, d], the residual stream after attention.
+at::Tensor after_attention(const LayerWeights& weights, const at::Tensor& h, const at::Tensor& x,
+                           LayerCache* cache = nullptr);
+/// residual [T, d] -> x [T, d], the input of gate and up.
+at::Tensor gate_up_input(const LayerContext& context, const LayerFrames& frames, const at::Tensor& residual,
+                         LayerCache* cache = nullptr);
+/// x, gate, up -> [T, intermediate], the input of down.
+at::Tensor down_input(const LayerContext& context, const LayerWeights& weights, const LayerFrames& frames,
+                      const at::Tensor& x, LayerCache* cache = nullptr);
+/// residual, x, down -> [T, d], the layer's output.
+at::Tensor after_mlp(const LayerWeights& weights, const at::Tensor& residual, const at::Tensor& x);
+
+/// All stages: h [T, d] -> [T, d]. Fills `cache` when it is not null.
 at::Tensor layer_forward(const LayerContext& context, const LayerWeights& weights, const LayerFrames& frames,
                          const at::Tensor& h, LayerCache* cache);
 

@@ -1,13 +1,14 @@
 #include "model/loss.h"
 
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
+#include "kernels/cross_entropy.h"
 #include "model/norm.h"
 #include "model/rows.h"
 
@@ -15,19 +16,23 @@ namespace spq::model {
 namespace {
 
 // Loss of some predictions; overwrites `grad` [n, d] with grad_scale (softmax - onehot) head when it is
-// defined.
+// defined. `logits` [n, vocab] is scratch: first the logits, then their gradient.
 double chunk_loss(const at::Tensor& normed, const at::Tensor& targets, const at::Tensor& head,
-                  double grad_scale, at::Tensor grad) {
-  const auto dtype = accumulate_dtype(normed.scalar_type());
-  at::Tensor log_p = at::log_softmax(at::mm(normed, head.t()), /*dim=*/-1, dtype);
-  const at::Tensor index = targets.unsqueeze(1);
-  const double loss = -log_p.gather(1, index).sum(at::kDouble).item<double>();
-  if (grad.defined()) {
-    at::Tensor p = log_p.exp_();
-    p.scatter_add_(1, index, at::zeros(index.sizes(), p.options()).sub_(1));
-    at::mm_out(grad, p.mul_(grad_scale).to(normed.scalar_type()), head);
-  }
-  return loss;
+                  double grad_scale, at::Tensor logits, at::Tensor grad) {
+  at::mm_out(logits, normed, head.t());
+  const int64_t rows = logits.size(0);
+  const int64_t vocab = logits.size(1);
+  const int64_t* target = targets.data_ptr<int64_t>();
+  std::vector<double> losses(static_cast<size_t>(rows));
+  dispatch_dtype(logits.scalar_type(), [&]<class T>(T*) {
+    T* x = row_data<T>(logits);
+    for_rows(rows, vocab, [&](int64_t begin, int64_t end) {
+      kernels::cross_entropy_rows(x + begin * vocab, target + begin, losses.data() + begin, end - begin,
+                                  vocab, grad.defined() ? grad_scale : 0);
+    });
+  });
+  if (grad.defined()) at::mm_out(grad, logits, head);
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 }  // namespace
@@ -41,12 +46,15 @@ LossResult next_token_loss(const at::Tensor& h, const at::Tensor& ids, const at:
   const at::Tensor normed = rms_norm(h, rms_norm_eps).view({batch, length, d});
   at::Tensor grad_normed;
   if (grad_scale != 0) grad_normed = at::zeros_like(normed);
+  const int64_t vocab = head.size(0);
+  const at::Tensor logits = at::empty({std::min(chunk_tokens, length - 1), vocab}, normed.options());
+  const at::Tensor targets = ids.contiguous();
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t begin = 0; begin < length - 1; begin += chunk_tokens) {
       const int64_t count = std::min(chunk_tokens, length - 1 - begin);
       const at::Tensor grad = grad_scale != 0 ? grad_normed[b].narrow(0, begin, count) : at::Tensor();
-      result.loss_sum += chunk_loss(normed[b].narrow(0, begin, count), ids[b].narrow(0, begin + 1, count),
-                                    head, grad_scale, grad);
+      result.loss_sum += chunk_loss(normed[b].narrow(0, begin, count), targets[b].narrow(0, begin + 1, count),
+                                    head, grad_scale, logits.narrow(0, 0, count), grad);
       result.predictions += count;
     }
   }

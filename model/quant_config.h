@@ -3,6 +3,10 @@
 
 #include <cstdint>
 
+namespace spq::data {
+struct LlamaConfig;
+}
+
 namespace spq::model {
 
 struct QuantScheme;
@@ -20,7 +24,12 @@ struct QuantConfig {
   QuantizerConfig activation;  // inputs of q/k/v, o, gate/up and down projections
   QuantizerConfig key;         // after RoPE, per token and head
   QuantizerConfig value;       // output of v_proj, per token and head
+  // Width of the input of down_proj, otherwise quantized as `activation`; 0: as activation.bits.
+  int64_t down_bits = 0;
 };
+
+/// Error naming the key unless groups of activations, keys and values divide the rows that they lie in.
+void check_groups(const QuantConfig& quant, const data::LlamaConfig& model);
 
 /// The quantizer of each point, with the published range rules: whole rows and keys include zero in their
 /// range, groups, values and the attention output do not. Callers include model/layer.h.

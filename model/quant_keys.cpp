@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 namespace spq::model {
+namespace {
 
 void append_quantizer_keys(std::vector<data::Key>& keys, const std::string& section, const std::string& point,
                            QuantizerConfig& quantizer) {
@@ -26,6 +27,24 @@ void append_quantizer_keys(std::vector<data::Key>& keys, const std::string& sect
                                    .doc = "The range is shrunk by this factor before the scale is found.",
                                    .on_resume = kMustMatch},
                                   quantizer.clip_ratio, data::clip_ratios()));
+}
+
+data::Values<int64_t> down_bits() {
+  return {"0 (as quant.activation.bits), 2 to 8, or 16",
+          [](int64_t bits) { return bits == 0 || (bits >= 2 && bits <= 8) || bits == 16; }};
+}
+
+}  // namespace
+
+void append_quant_keys(std::vector<data::Key>& keys, QuantConfig& quant) {
+  append_quantizer_keys(keys, "quant.activation", "the inputs of all projections", quant.activation);
+  keys.push_back(data::integer_key({.path = "quant.activation.down_bits",
+                                    .unit = "bits",
+                                    .doc = "Width of the input of down_proj, which has the largest outliers.",
+                                    .on_resume = data::OnResume::kMustMatch},
+                                   quant.down_bits, down_bits()));
+  append_quantizer_keys(keys, "quant.key", "keys after RoPE, per token and head", quant.key);
+  append_quantizer_keys(keys, "quant.value", "values, per token and head", quant.value);
 }
 
 }  // namespace spq::model

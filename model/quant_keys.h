@@ -1,7 +1,6 @@
-// Configuration keys of an activation quantizer: the same in every program.
+// Configuration keys of the activation quantizers: the same in every program.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "data/config_key.h"
@@ -9,9 +8,7 @@
 
 namespace spq::model {
 
-/// Appends the four keys of the section `section`, bound to `quantizer`, which must outlive them. `point`
-/// says in words which numbers it quantizes.
-void append_quantizer_keys(std::vector<data::Key>& keys, const std::string& section, const std::string& point,
-                           QuantizerConfig& quantizer);
+/// quant.activation.*, quant.key.*, quant.value.*, bound to `quant`, which must outlive them.
+void append_quant_keys(std::vector<data::Key>& keys, QuantConfig& quant);
 
 }  // namespace spq::model

@@ -3,34 +3,90 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/empty_like.h>
 
+#include "kernels/rms_norm.h"
+#include "model/bf16_product.h"
+#include "model/norm.h"
 #include "model/rows.h"
 
 namespace spq::model {
+namespace {
+
+// Where a fused point writes. Undefined tensors: not wanted.
+template <class T>
+T* output_rows(const at::Tensor& t, int64_t first_value) {
+  return t.defined() ? row_data<T>(t) + first_value : nullptr;
+}
+
+// Point without a rotation or behind a Hadamard transform: one pass over each row.
+void quantize_rows(const at::Tensor& x, const Frame& frame, const kernels::QuantSpec& spec,
+                   const PointResult& out) {
+  const int64_t cols = x.size(-1);
+  dispatch_dtype(x.scalar_type(), [&]<class T>(T*) {
+    const T* in = row_data<T>(x);
+    for_rows(x.numel() / cols, cols, [&](int64_t begin, int64_t end) {
+      const int64_t at = begin * cols;
+      T* x_hat = output_rows<T>(out.x_hat, at);
+      T* error = output_rows<T>(out.error, at);
+      if (frame.plan()) {
+        kernels::hadamard_quant_rows(in + at, x_hat, error, end - begin, *frame.plan(), spec);
+      } else {
+        kernels::fake_quant_rows(in + at, x_hat, error, end - begin, cols, spec);
+      }
+    });
+  });
+}
+
+bool is_dense(const Frame& frame) {
+  return !frame.is_none() && !frame.plan();
+}
+
+}  // namespace
 
 PointResult quantize_point(const at::Tensor& x, const Frame& frame, const kernels::QuantSpec& spec) {
   if (!spec.enabled()) return {frame.is_one_way() ? frame.enter(x) : x, {}};
+  if (is_dense(frame)) {
+    at::Tensor error = frame.enter(x).contiguous();
+    quantize_rows(error, Frame(), spec, {{}, error});
+    error = frame.leave(error);
+    return {at::add(x, error), error};
+  }
+  const at::Tensor rows = frame.is_one_way() ? frame.enter(x.contiguous()) : x.contiguous();
+  const PointResult out{at::empty_like(rows), at::empty_like(rows)};
+  quantize_rows(rows, frame.is_one_way() ? Frame() : frame, spec, out);
+  return out;
+}
+
+at::Tensor quantize_values(at::Tensor x, const Frame& frame, const kernels::QuantSpec& spec) {
+  if (!spec.enabled() || is_dense(frame)) return quantize_point(x, frame, spec).x_hat;
+  x = frame.is_one_way() ? frame.enter(x.contiguous()) : x.contiguous();
+  quantize_rows(x, frame.is_one_way() ? Frame() : frame, spec, {x, {}});
+  return x;
+}
+
+PointResult quantize_normed(const at::Tensor& x, double eps, const Frame& frame,
+                            const kernels::QuantSpec& spec) {
+  if (!frame.is_none() || !spec.enabled()) return quantize_point(rms_norm(x, eps), frame, spec);
+  const PointResult out{at::empty_like(x), at::empty_like(x)};
   const int64_t cols = x.size(-1);
-  const at::Tensor rotated = frame.enter(x).contiguous();
-  // The error may overwrite the rotated rows, unless they are x itself or are still needed.
-  const bool keep_rotated = frame.is_none() || frame.is_one_way();
-  const at::Tensor error = keep_rotated ? at::empty_like(rotated) : rotated;
   dispatch_dtype(x.scalar_type(), [&]<class T>(T*) {
-    const T* in = row_data<T>(rotated);
-    T* out = row_data<T>(error);
+    const T* in = row_data<T>(x);
     for_rows(x.numel() / cols, cols, [&](int64_t begin, int64_t end) {
-      kernels::fake_quant_error(in + begin * cols, out + begin * cols, end - begin, cols, spec);
+      const int64_t at = begin * cols;
+      kernels::rms_norm_quant(in + at, output_rows<T>(out.x_hat, at), output_rows<T>(out.error, at),
+                              end - begin, cols, eps, spec);
     });
   });
-  if (frame.is_one_way()) return {at::add(rotated, error), error};
-  at::Tensor back = frame.leave(error);
-  return {at::add(x, back), back};
+  return out;
 }
 
 void accumulate_moment(at::Tensor& moment, const at::Tensor& gradient, const at::Tensor& error) {
   if (!error.defined()) return;
   const int64_t n = moment.size(0);
+  const at::Tensor g = gradient.reshape({-1, n});
+  const at::Tensor e = error.reshape({-1, n});
+  if (add_bf16_product(moment, g, e)) return;
   const auto dtype = moment.scalar_type();
-  moment.addmm_(gradient.reshape({-1, n}).to(dtype).t(), error.reshape({-1, n}).to(dtype));
+  moment.addmm_(g.to(dtype).t(), e.to(dtype));
 }
 
 }  // namespace spq::model

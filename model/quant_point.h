@@ -20,8 +20,18 @@ struct PointResult {
 /// rounding R to bf16 costs is then relative to e, not to x.
 PointResult quantize_point(const at::Tensor& x, const Frame& frame, const kernels::QuantSpec& spec);
 
+/// x_hat of quantize_point, for points from which no rotation learns. May overwrite x, which the caller gives
+/// up.
+at::Tensor quantize_values(at::Tensor x, const Frame& frame, const kernels::QuantSpec& spec);
+
+/// quantize_point(rms_norm(x, eps), frame, spec); without a rotation in one pass that stores no normalised
+/// rows.
+PointResult quantize_normed(const at::Tensor& x, double eps, const Frame& frame,
+                            const kernels::QuantSpec& spec);
+
 /// M += sum over rows of g^T e, the only thing a learned rotation needs from a point. g, e [..., n]; M [n, n]
-/// in the accumulator dtype (fp32, or double for double). Nothing happens where e is undefined.
+/// in the accumulator dtype (fp32, or double for double). Nothing happens where e is undefined. bf16 rows are
+/// multiplied as they are and summed in fp32 (model/bf16_product.h).
 void accumulate_moment(at::Tensor& moment, const at::Tensor& gradient, const at::Tensor& error);
 
 }  // namespace spq::model

@@ -1,26 +1,19 @@
 // From tensors to the row kernels: dtype dispatch, contiguity, threads over rows.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
-#include <algorithm>
+#include <cstdint>
+#include <functional>
 
 #include "core/error.h"
 #include "kernels/bfloat16.h"
 
 namespace spq::model {
 
-/// Rows that a thread should take at least, so that starting it pays.
-inline int64_t row_grain(int64_t cols) {
-  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, cols));
-}
-
-/// Calls body(first_row, last_row) for parts of 0..rows from LibTorch's threads.
-template <class Body>
-void for_rows(int64_t rows, int64_t cols, const Body& body) {
-  at::parallel_for(0, rows, row_grain(cols), body);
-}
+/// Calls body(first_row, last_row) for parts of 0..rows from LibTorch's threads, as many as
+/// at::set_num_threads allows; a part is large enough that starting a thread pays. Throws what body throws.
+void for_rows(int64_t rows, int64_t cols, const std::function<void(int64_t, int64_t)>& body);
 
 /// Calls body with a null pointer of the element type of `dtype`: float, double or kernels::bfloat16.
 template <class Body>

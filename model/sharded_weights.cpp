@@ -6,6 +6,7 @@
 #include <ATen/ops/index_select.h>
 
 #include <array>
+#include <utility>
 
 namespace spq::model {
 namespace {
@@ -16,37 +17,40 @@ std::array<int64_t, 7> layer_rows(const data::LlamaConfig& c) {
   return {heads, kv, kv, heads, c.intermediate_size, c.intermediate_size, c.intermediate_size};
 }
 
+std::vector<dist::ShardUnit> units_of(ModelShard& shard, const data::LlamaConfig& config, int world_size) {
+  std::vector<dist::ShardUnit> units;
+  const auto rows = layer_rows(config);
+  for (LayerWeights& layer : shard.layers) {
+    dist::ShardUnit& unit = units.emplace_back();
+    const auto matrices = layer.all();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      unit.push_back({std::move(*matrices[i]), dist::RowPartition(rows[i], world_size)});
+    }
+  }
+  units.push_back({{std::move(shard.head), dist::RowPartition(config.vocab_size, world_size)}});
+  return units;
+}
+
 }  // namespace
 
 ShardedWeights::ShardedWeights(dist::Communicator& comm, const data::LlamaConfig& config, ModelShard shard,
                                at::ScalarType compute_dtype)
     : comm_(comm),
       config_(config),
-      shard_(std::move(shard)),
+      embedding_(std::move(shard.embedding)),
       compute_dtype_(compute_dtype),
-      schedule_([this](int64_t unit) { return start(unit); },
-                [this](int64_t unit) { gathered_.erase(unit); }) {}
-
-at::Tensor ShardedWeights::start_matrix(const at::Tensor& shard, int64_t rows,
-                                        std::vector<std::unique_ptr<dist::Work>>& works) {
-  if (comm_.world_size() == 1) return shard;
-  at::Tensor whole = at::empty({rows, shard.size(1)}, shard.options());
-  works.push_back(comm_.all_gather_rows(shard, whole, dist::RowPartition(rows, comm_.world_size())));
-  return whole;
-}
+      store_(comm.make_shards(units_of(shard, config, comm.world_size()))),
+      schedule_([this](int64_t unit) { return start(unit); }, [this](int64_t unit) { drop(unit); }) {}
 
 std::vector<std::unique_ptr<dist::Work>> ShardedWeights::start(int64_t unit) {
-  std::vector<std::unique_ptr<dist::Work>> works;
-  Gathered& whole = gathered_[unit];
-  if (unit == head_unit()) {
-    whole.head = start_matrix(shard_.head, config_.vocab_size, works);
-    return works;
-  }
-  const auto rows = layer_rows(config_);
-  const auto parts = shard_.layers[static_cast<size_t>(unit)].all();
-  const auto targets = whole.layer.all();
-  for (size_t i = 0; i < rows.size(); ++i) *targets[i] = start_matrix(*parts[i], rows[i], works);
-  return works;
+  dist::GatheredUnit gathered = store_->gather(static_cast<size_t>(unit));
+  gathered_[unit] = std::move(gathered.matrices);
+  return std::move(gathered.works);
+}
+
+void ShardedWeights::drop(int64_t unit) {
+  gathered_.erase(unit);
+  store_->drop(static_cast<size_t>(unit));
 }
 
 void ShardedWeights::begin_walk(Walk walk) {
@@ -65,11 +69,13 @@ void ShardedWeights::use(int64_t unit) {
   current_ = {};  // before the next gather starts: never a third unit
   schedule_.acquire(unit);
   in_use_ = unit;
-  current_ = gathered_.at(unit);
-  for (at::Tensor* t : current_.layer.all()) {
-    if (t->defined()) *t = t->to(compute_dtype_);
+  const std::vector<at::Tensor>& matrices = gathered_.at(unit);
+  if (unit == head_unit()) {
+    current_.head = matrices[0].to(compute_dtype_);
+    return;
   }
-  if (current_.head.defined()) current_.head = current_.head.to(compute_dtype_);
+  const auto targets = current_.layer.all();
+  for (size_t i = 0; i < targets.size(); ++i) *targets[i] = matrices[i].to(compute_dtype_);
 }
 
 const LayerWeights& ShardedWeights::layer(int64_t index) {
@@ -85,7 +91,7 @@ const at::Tensor& ShardedWeights::head() {
 // Only the rows that are looked up travel: ids to their owners, rows back.
 at::Tensor ShardedWeights::embed(const at::Tensor& ids) {
   const int world_size = comm_.world_size();
-  if (world_size == 1) return at::index_select(shard_.embedding, 0, ids).to(compute_dtype_);
+  if (world_size == 1) return at::index_select(embedding_, 0, ids).to(compute_dtype_);
   const dist::RowPartition vocab(config_.vocab_size, world_size);
 
   std::vector<at::Tensor> asked(static_cast<size_t>(world_size));   // ids I need from each rank
@@ -105,15 +111,15 @@ at::Tensor ShardedWeights::embed(const at::Tensor& ids) {
   for (int r = 0; r < world_size; ++r) {
     const auto i = static_cast<size_t>(r);
     theirs.push_back(at::empty({their_counts[i].item<int64_t>()}, at::kLong));
-    receive.push_back(at::empty({asked[i].numel(), config_.hidden_size}, shard_.embedding.options()));
+    receive.push_back(at::empty({asked[i].numel(), config_.hidden_size}, embedding_.options()));
   }
   comm_.all_to_all(asked, theirs);
   for (const at::Tensor& wanted : theirs) {
-    send.push_back(shard_.embedding.index_select(0, wanted.sub(vocab.begin(comm_.rank()))));
+    send.push_back(embedding_.index_select(0, wanted.sub(vocab.begin(comm_.rank()))));
   }
   comm_.all_to_all(send, receive);
 
-  at::Tensor rows = at::empty({ids.numel(), config_.hidden_size}, shard_.embedding.options());
+  at::Tensor rows = at::empty({ids.numel(), config_.hidden_size}, embedding_.options());
   rows.index_copy_(0, at::cat(places), at::cat(receive));
   return rows.to(compute_dtype_);
 }

@@ -5,14 +5,16 @@
 #include <vector>
 
 #include "data/config_key.h"
-#include "model/quant_config.h"
 
 namespace spq::ptq {
 
-/// quant.activation.*, quant.key.*, quant.value.*, bound to `quant`.
-void append_quant_keys(std::vector<data::Key>& keys, model::QuantConfig& quant);
+struct ComputeConfig {
+  bool fp32 = true;  // false: bf16
+  int64_t threads = 0;
+  double collective_timeout = 1800;  // seconds; 0: none
+};
 
-/// compute.dtype (fp32 or bf16) and compute.threads, bound to the two fields.
-void append_compute_keys(std::vector<data::Key>& keys, bool& fp32, int64_t& threads);
+/// compute.dtype, compute.threads and compute.collective_timeout, bound to `compute`.
+void append_compute_keys(std::vector<data::Key>& keys, ComputeConfig& compute);
 
 }  // namespace spq::ptq

@@ -8,6 +8,8 @@
 
 #include "data/config_key.h"
 #include "model/quant_config.h"
+#include "ptq/common_keys.h"
+#include "ptq/evaluate.h"
 
 namespace spq::ptq {
 
@@ -17,12 +19,15 @@ struct EvalConfig {
   int64_t sequence_length = 2048;
   int64_t sequences = 0;
   int64_t micro_batch = 1;
+  WindowBos bos;
   model::QuantConfig quant;
   bool r3_hadamard = true;
   bool r4_hadamard = true;
-  bool fp32 = true;
-  int64_t threads = 0;
+  ComputeConfig compute;
 };
+
+/// PREFIXbos (none or each_window) and PREFIXbos_id, bound to `bos`; spq-ptq has them below eval.
+void append_bos_keys(std::vector<data::Key>& keys, const std::string& prefix, WindowBos& bos);
 
 /// One entry per key, bound to the fields of `config`.
 std::vector<data::Key> bind_keys(EvalConfig& config);

@@ -1,12 +1,46 @@
 #include "ptq/evaluate.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/error.h"
+#include "data/json_text.h"
 #include "data/model_files.h"
 #include "dist/collectives.h"
 #include "model/sharded_load.h"
 #include "model/sharded_weights.h"
 
 namespace spq::ptq {
+
+namespace {
+
+int64_t bos_of_model(const std::filesystem::path& model_dir, int64_t vocab_size) {
+  const std::filesystem::path file = model_dir / "config.json";
+  const nlohmann::json config = data::read_json_file(file);
+  const auto entry = config.find("bos_token_id");
+  check(entry != config.end() && entry->is_number_integer(),
+        "{}: 'bos_token_id' is {}, expected one token: set bos_id, or bos to none", file.string(),
+        entry == config.end() ? "missing" : entry->dump());
+  const auto id = entry->get<int64_t>();
+  check(id >= 0 && id < vocab_size, "{}: 'bos_token_id' is {}, outside the vocabulary of {}", file.string(),
+        id, vocab_size);
+  return id;
+}
+
+}  // namespace
+
+int64_t window_bos_id(const std::filesystem::path& model_dir, const data::TokenFile& tokens,
+                      const WindowBos& bos) {
+  if (!bos.each_window) return -1;
+  const int64_t vocab_size = data::read_llama_config(model_dir).vocab_size;
+  check(bos.id < vocab_size, "bos_id is {}, outside the vocabulary of {} of {}", bos.id, vocab_size,
+        model_dir.string());
+  const int64_t id = bos.id >= 0 ? bos.id : bos_of_model(model_dir, vocab_size);
+  check(tokens.read(0, 1, vocab_size).item<int64_t>() != id,
+        "{}: begins with token {}, the BOS that goes in front of every window: expected a file tokenized "
+        "without it",
+        tokens.path().string(), id);
+  return id;
+}
 
 model::LayerFrames merged_frames(const std::filesystem::path& model_dir, const data::LlamaConfig& config,
                                  const std::optional<data::TransformManifest>& manifest,
@@ -25,20 +59,6 @@ model::LayerFrames merged_frames(const std::filesystem::path& model_dir, const d
         folded ? manifest->r4->block : 0, plan.block);
   frames.r4 = folded ? model::Frame::one_way(plan) : model::Frame(plan);
   return frames;
-}
-
-std::unique_ptr<data::TokenFile> open_fitting_tokens(const std::string& path, int64_t length,
-                                                     const std::filesystem::path& model_dir) {
-  const data::LlamaConfig config = data::read_llama_config(model_dir);
-  auto tokens = std::make_unique<data::TokenFile>(path);
-  check(tokens->vocab_size() <= config.vocab_size,
-        "{}: written with a tokenizer of {} tokens, but the model {} has a vocabulary of {}", path,
-        tokens->vocab_size(), model_dir.string(), config.vocab_size);
-  check(tokens->size() >= length, "{}: {} tokens are fewer than one window of {}", path, tokens->size(),
-        length);
-  check(length <= config.max_position, "{}: windows of {} tokens, but the model {} has positions for {}",
-        path, length, model_dir.string(), config.max_position);
-  return tokens;
 }
 
 double evaluate_model(dist::Communicator& comm, const std::filesystem::path& model_dir,

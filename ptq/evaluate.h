@@ -24,6 +24,17 @@ struct Online {
   bool r4_hadamard = true;
 };
 
+/// Whether a BOS token goes in front of every window of the text.
+struct WindowBos {
+  bool each_window = false;
+  int64_t id = -1;  // -1: the one in the model's config.json
+};
+
+/// The token that `bos` puts in front of every window of `tokens`; -1: none. Error naming config.json or the
+/// key when the model has no such token, and naming the file when it begins with that token already.
+int64_t window_bos_id(const std::filesystem::path& model_dir, const data::TokenFile& tokens,
+                      const WindowBos& bos);
+
 /// Frames of a layer whose R1 and R2, if any, are merged: keys through R3, down_proj's input through R4.
 /// Where `manifest` says that R4 is folded into the weights its input stays transformed. Error naming
 /// `model_dir` when the weights need an online R4 that `online` turns off, or hold another transform than the
@@ -31,11 +42,6 @@ struct Online {
 model::LayerFrames merged_frames(const std::filesystem::path& model_dir, const data::LlamaConfig& config,
                                  const std::optional<data::TransformManifest>& manifest,
                                  const Online& online);
-
-/// Opens a token file for a model. Error naming the file when its vocabulary does not fit the model's, when
-/// it is shorter than one window of `length`, or when the model has fewer positions than that.
-std::unique_ptr<data::TokenFile> open_fitting_tokens(const std::string& path, int64_t length,
-                                                     const std::filesystem::path& model_dir);
 
 /// exp(mean next-token loss) of `model_dir` over the windows of `tokens`. Weights are sharded over the ranks,
 /// windows split. Collective; same value on every rank.

@@ -13,7 +13,7 @@ namespace spq::ptq {
 
 /// Second moments of the inputs x of a matrix over n calibration samples (sequences), [columns, columns].
 struct InputMoments {
-  at::Tensor hessian;  // H = 2/n sum x^T x
+  at::Tensor hessian;  // H = 2/n sum x^T x, exactly symmetric
   at::Tensor cross;    // 2/n sum (x_fp - x)^T x with x_fp the inputs in the unquantized network; or undefined
   int64_t num_samples = 0;
 };
@@ -33,7 +33,7 @@ class MomentAccumulator {
   InputMoments finish(dist::Communicator& comm, std::string_view name);
 
  private:
-  InputMoments sums_;
+  InputMoments sums_;  // of the hessian only panels on and right of the diagonal are summed
 };
 
 struct FactorOptions {
@@ -43,10 +43,16 @@ struct FactorOptions {
 };
 
 /// Everything of the moments that quantizing rows takes; matrices with the same input share it. Rows and
-/// columns of `upper` and `correction` are in the order in which columns are quantized.
+/// columns of `feedback` and `correction` are in the order in which columns are quantized; only their
+/// entries above the diagonal mean something.
+///
+/// With H + damping = R R^T, R upper triangular, a column that is quantized after the columns k to q_k had,
+/// just before, the value that minimises the loss over all columns that were still free:
+///   v_j = w_j + sum over k < j of (w_k - q_k) feedback_kj + v_k correction_kj
+/// The inverse of H, from which the papers take the same value, is not needed.
 struct HessianFactor {
-  at::Tensor upper;        // U fp32 [columns, columns], upper triangular: (H + damping)^-1 = U^T U
-  at::Tensor correction;   // P = alpha striu(cross U^T) U, fp32 [columns, columns]; undefined for GPTQ
+  at::Tensor feedback;     // R_kj / R_jj, fp32 [columns, columns]
+  at::Tensor correction;   // alpha (cross R^-T)_kj / R_jj, fp32 [columns, columns]; undefined for GPTQ
   at::Tensor permutation;  // int64 [columns]: the k-th column quantized; undefined: in order
   at::Tensor dead;         // bool [columns], original order: H_ii = 0, the input is never active
   double percdamp = 0;     // as used

@@ -1,11 +1,13 @@
 #include "ptq/merge.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/unique_dim.h>
 
 #include <algorithm>
 #include <array>
@@ -13,7 +15,6 @@
 
 #include "core/error.h"
 #include "data/rotation_check.h"
-#include "data/transform_manifest.h"
 #include "model/frame.h"
 #include "model/sharded_load.h"
 
@@ -90,17 +91,24 @@ at::Tensor rotate_head_columns(const at::Tensor& weight, const at::Tensor& r2) {
   return at::mm(weight.contiguous().view({-1, r2.size(0)}), r2).view(weight.sizes());
 }
 
-/// Rows of W, each times gamma and R1, in blocks of rows.
+/// Rows W of the matrix `name`, each times gamma and R1.
+at::Tensor merge_rows(const data::ModelFiles& files, const std::string& name, const at::Tensor& rows,
+                      const at::Tensor& gamma, const at::Tensor& r1, bool centre) {
+  at::Tensor part = in_fp32(files, rows, name);
+  if (centre) part = part.sub(part.mean(1, /*keepdim=*/true, at::kDouble).to(at::kFloat));
+  if (gamma.defined()) part = part.mul(gamma);
+  return rounded(files, rotate_inputs(part, r1), name);
+}
+
+/// The whole matrix, in blocks of rows.
 at::Tensor merge_vocabulary(const data::ModelFiles& files, const std::string& name, const at::Tensor& gamma,
                             const at::Tensor& r1, bool centre) {
   const int64_t rows = files.shape(name).at(0);
   at::Tensor result = at::empty(files.shape(name), files.dtype(name));
   for (int64_t begin = 0; begin < rows; begin += kBlockRows) {
     const int64_t end = std::min(rows, begin + kBlockRows);
-    at::Tensor part = in_fp32(files, files.read_rows(name, begin, end), name);
-    if (centre) part = part.sub(part.mean(1, /*keepdim=*/true, at::kDouble).to(at::kFloat));
-    if (gamma.defined()) part = part.mul(gamma);
-    result.narrow(0, begin, end - begin).copy_(rounded(files, rotate_inputs(part, r1), name));
+    result.narrow(0, begin, end - begin)
+        .copy_(merge_rows(files, name, files.read_rows(name, begin, end), gamma, r1, centre));
   }
   return result;
 }
@@ -109,42 +117,9 @@ std::string head_source(const data::ModelFiles& files, const data::LlamaConfig& 
   return files.has(kHead) && !config.tied_embeddings ? kHead : kEmbedding;
 }
 
-/// A tensor that we know nothing about would be missing in the result.
-void check_nothing_lost(const data::ModelFiles& files, const std::vector<data::TensorSpec>& outputs,
-                        const fs::path& model_dir) {
-  std::set<std::string> known;
-  for (const data::TensorSpec& t : outputs) known.insert(t.name);
-  for (const std::string& name : files.names()) {
-    // Old files hold these tables; every reader computes them from config.json.
-    check(known.contains(name) || name.ends_with("rotary_emb.inv_freq"),
-          "{}: tensor '{}' is no part of a LLaMA of this configuration and would be lost", model_dir.string(),
-          name);
-  }
-}
-
 void check_r4(const FoldedR4& r4, const data::LlamaConfig& config) {
   check(!r4 || r4->n == config.intermediate_size, "R4 is planned for {} values, but intermediate_size is {}",
         r4 ? r4->n : 0, config.intermediate_size);
-}
-
-data::TransformManifest manifest_of(const data::ModelFiles& files, const MergeOptions& options) {
-  data::TransformManifest manifest;
-  manifest.norms_folded = true;
-  manifest.embedding_centred = options.centre_embedding;
-  const at::Tensor& r1 = options.rotations.r1;
-  if (r1.defined()) manifest.r1_sha256 = data::rotation_sha256({&r1, 1});
-  std::vector<at::Tensor> r2 = options.rotations.r2;
-  const auto first = std::ranges::find_if(r2, [](const at::Tensor& t) { return t.defined(); });
-  if (first != r2.end()) {
-    const at::Tensor identity = at::eye(first->size(0), at::kFloat);
-    for (at::Tensor& t : r2) t = t.defined() ? t : identity;
-    manifest.r2_sha256 = data::rotation_sha256(r2);
-  }
-  manifest.r3_online = options.r3_online;
-  if (options.r4) manifest.r4 = {options.r4->block, options.r4->factor};
-  manifest.source_fingerprint = files.fingerprint();
-  manifest.spq_version = SPQ_VERSION;
-  return manifest;
 }
 
 }  // namespace
@@ -153,19 +128,33 @@ at::Tensor ones_like_norm(const data::ModelFiles& files, const std::string& name
   return at::ones(files.shape(name), files.dtype(name));
 }
 
-std::vector<data::TensorSpec> output_tensors(const data::ModelFiles& files, const data::LlamaConfig& config) {
-  std::vector<data::TensorSpec> tensors;
-  const auto add = [&](const std::string& name, const std::string& like) {
-    tensors.push_back({name, files.dtype(like), files.shape(like)});
+std::vector<data::ModelWriter::ShardSpec> output_shards(const data::ModelFiles& files,
+                                                        const data::LlamaConfig& config) {
+  const auto spec = [&](const std::string& name, const std::string& like) -> data::TensorSpec {
+    return {name, files.dtype(like), files.shape(like)};
   };
-  add(kEmbedding, kEmbedding);
+  std::vector<data::ModelWriter::ShardSpec> shards = {{spec(kEmbedding, kEmbedding)}};
   for (int64_t l = 0; l < config.num_layers; ++l) {
     const MergedLayer names_only;
-    for (const auto& [name, tensor] : named_tensors(names_only, l)) add(name, name);
+    shards.emplace_back();
+    for (const auto& [name, tensor] : named_tensors(names_only, l)) shards.back().push_back(spec(name, name));
   }
-  add(kFinalNorm, kFinalNorm);
-  add(kHead, head_source(files, config));
-  return tensors;
+  shards.push_back({spec(kFinalNorm, kFinalNorm), spec(kHead, head_source(files, config))});
+  return shards;
+}
+
+void check_nothing_lost(const data::ModelFiles& files, const data::LlamaConfig& config,
+                        const fs::path& model_dir) {
+  std::set<std::string> known;
+  for (const auto& shard : output_shards(files, config)) {
+    for (const data::TensorSpec& t : shard) known.insert(t.name);
+  }
+  for (const std::string& name : files.names()) {
+    // Old files hold these tables; every reader computes them from config.json.
+    check(known.contains(name) || name.ends_with("rotary_emb.inv_freq"),
+          "{}: tensor '{}' is no part of a LLaMA of this configuration and would be lost", model_dir.string(),
+          name);
+  }
 }
 
 // The checks of data/ want all rotations; identities stand in for those that are not given, an R1 of size 1
@@ -181,12 +170,6 @@ void check_rotations(const data::Rotations& rotations, const data::LlamaConfig& 
   data::check_rotation_shapes(whole, has_r1 ? config.hidden_size : 1,
                               whole.r2.empty() ? 0 : config.num_layers, config.head_dim, place);
   data::check_orthogonal(whole, place);
-}
-
-void check_not_transformed(const fs::path& model_dir) {
-  const auto manifest = data::read_manifest(model_dir);
-  check(!manifest, "{}: already transformed ({}), as {} says; start from the original model",
-        model_dir.string(), manifest ? data::describe(*manifest) : "", data::kManifestFile);
 }
 
 MergedLayer merge_layer(const data::ModelFiles& files, const data::LlamaConfig& config, int64_t layer,
@@ -229,34 +212,20 @@ at::Tensor merge_embedding(const data::ModelFiles& files, const at::Tensor& r1, 
   return merge_vocabulary(files, kEmbedding, {}, r1, centre);
 }
 
+at::Tensor merge_embedding_rows(const data::ModelFiles& files, const at::Tensor& r1, bool centre,
+                                const at::Tensor& ids) {
+  const auto [unique, where, counts] = at::unique_dim(ids, 0, /*sorted=*/true, /*return_inverse=*/true);
+  std::vector<at::Tensor> rows;
+  for (int64_t i = 0; i < unique.numel(); ++i) {
+    const int64_t id = unique.const_data_ptr<int64_t>()[i];
+    rows.push_back(files.read_rows(kEmbedding, id, id + 1));
+  }
+  return merge_rows(files, kEmbedding, at::cat(rows), {}, r1, centre).index_select(0, where);
+}
+
 at::Tensor merge_head(const data::ModelFiles& files, const data::LlamaConfig& config, const at::Tensor& r1) {
   const at::Tensor gamma = read_fp32(files, kFinalNorm);
   return merge_vocabulary(files, head_source(files, config), gamma, r1, /*centre=*/false);
-}
-
-void merge_model(const fs::path& model_dir, const fs::path& out_dir, const MergeOptions& options,
-                 const std::function<void(int64_t layers)>& on_layer) {
-  check_not_transformed(model_dir);
-  const data::LlamaConfig config = data::read_llama_config(model_dir);
-  const data::ModelFiles files(model_dir);
-  model::check_model_files(files, config);
-  check_rotations(options.rotations, config, options.rotation_place);
-  check_r4(options.r4, config);
-  const std::vector<data::TensorSpec> outputs = output_tensors(files, config);
-  check_nothing_lost(files, outputs, model_dir);
-
-  data::ModelWriter writer(model_dir, out_dir, outputs, options.max_shard_bytes);
-  const at::Tensor& r1 = options.rotations.r1;
-  writer.write(kEmbedding, merge_embedding(files, r1, options.centre_embedding));
-  for (int64_t l = 0; l < config.num_layers; ++l) {
-    const MergedLayer layer = merge_layer(files, config, l, options.rotations, options.r4);
-    for (const auto& [name, tensor] : named_tensors(layer, l)) writer.write(name, *tensor);
-    if (on_layer) on_layer(l + 1);
-  }
-  writer.write(kFinalNorm, ones_like_norm(files, kFinalNorm));
-  writer.write(kHead, merge_head(files, config, r1));
-  data::write_manifest(out_dir, manifest_of(files, options));
-  writer.finish();
 }
 
 }  // namespace spq::ptq

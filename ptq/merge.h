@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,9 +33,6 @@ using FoldedR4 = std::optional<kernels::HadamardPlan>;
 void check_rotations(const data::Rotations& rotations, const data::LlamaConfig& config,
                      const std::string& place);
 
-/// Error naming `model_dir` when its manifest says that its weights were already transformed.
-void check_not_transformed(const std::filesystem::path& model_dir);
-
 /// One layer: norms folded, q k v gate up W R1, v also R2^T per kv head, o R1^T W R2 per query head, down
 /// R1^T W H^T for the online x -> H x. Products in fp32, rounded once to the stored dtype. The files have
 /// passed model::check_model_files(), the rotations check_rotations(). Error naming the tensor on weights
@@ -48,29 +44,23 @@ MergedLayer merge_layer(const data::ModelFiles& files, const data::LlamaConfig& 
 /// do; that changes the network (formats.md, trap 3).
 at::Tensor merge_embedding(const data::ModelFiles& files, const at::Tensor& r1, bool centre);
 
+/// The rows `ids` int64 [n] of that, [n, d]: only these are read.
+at::Tensor merge_embedding_rows(const data::ModelFiles& files, const at::Tensor& r1, bool centre,
+                                const at::Tensor& ids);
+
 /// The head (W gamma) R1 [vocab, d], gamma of the final norm; W is the embedding where those are tied.
 at::Tensor merge_head(const data::ModelFiles& files, const data::LlamaConfig& config, const at::Tensor& r1);
 
-/// Every tensor of a merged model, in the order in which it is written, in the dtypes of the source's
-/// tensors. The files have passed model::check_model_files().
-std::vector<data::TensorSpec> output_tensors(const data::ModelFiles& files, const data::LlamaConfig& config);
+/// The files of a merged model: the embedding, one file for each layer, final norm and head. Dtypes are those
+/// of the source's tensors. The files have passed model::check_model_files().
+std::vector<data::ModelWriter::ShardSpec> output_shards(const data::ModelFiles& files,
+                                                        const data::LlamaConfig& config);
+
+/// Error naming `model_dir` and the first tensor that a merged model would not hold.
+void check_nothing_lost(const data::ModelFiles& files, const data::LlamaConfig& config,
+                        const std::filesystem::path& model_dir);
 
 /// Ones in the shape and dtype of the norm weight `name`, which is folded away.
 at::Tensor ones_like_norm(const data::ModelFiles& files, const std::string& name);
-
-struct MergeOptions {
-  data::Rotations rotations;                // as check_rotations() wants them
-  std::string rotation_place = "rotation";  // where they come from, for messages
-  FoldedR4 r4;
-  bool r3_online = false;  // for the manifest: R3 is never merged
-  bool centre_embedding = false;
-  uint64_t max_shard_bytes = data::ModelWriter::kDefaultShardBytes;
-};
-
-/// Reads the model in `model_dir`, one layer at a time, and writes the merged one with its manifest to
-/// `out_dir`, new or empty, untied. `on_layer` is called with the number of layers done. Error, before
-/// anything is written, on what the functions above refuse and on tensors that a LLaMA does not have.
-void merge_model(const std::filesystem::path& model_dir, const std::filesystem::path& out_dir,
-                 const MergeOptions& options, const std::function<void(int64_t layers)>& on_layer = {});
 
 }  // namespace spq::ptq

@@ -2,7 +2,9 @@
 
 #include "core/error.h"
 #include "data/config_yaml.h"
+#include "model/quant_keys.h"
 #include "ptq/common_keys.h"
+#include "ptq/eval_config.h"
 
 namespace spq::ptq {
 namespace {
@@ -23,9 +25,17 @@ std::vector<Choice<Method>> methods() {
           {"none", Method::kNone}};
 }
 
-Values<int64_t> down_bits() {
+Values<int64_t> projection_bits() {
   return {"0 (as weights.bits), 2 to 8, or 16",
           [](int64_t bits) { return bits == 0 || (bits >= 2 && bits <= 8) || bits == 16; }};
+}
+
+// The result depends on these keys.
+KeyInfo matters(std::string path, std::string unit, std::string doc) {
+  return {.path = std::move(path),
+          .unit = std::move(unit),
+          .doc = std::move(doc),
+          .on_resume = OnResume::kMustMatch};
 }
 
 Values<double> fraction() {
@@ -34,71 +44,85 @@ Values<double> fraction() {
 
 void add_rotate_keys(std::vector<Key>& keys, RotateConfig& c) {
   keys.push_back(
-      choice_key({.path = "rotate.r1", .doc = "Rotation of the residual stream, merged into the weights."},
-                 c.r1, rotation_sources()));
-  keys.push_back(choice_key(
-      {.path = "rotate.r2", .doc = "Rotation of the heads of values and attention outputs, merged."}, c.r2,
-      rotation_sources()));
+      choice_key(matters("rotate.r1", "", "Rotation of the residual stream, merged into the weights."), c.r1,
+                 rotation_sources()));
+  keys.push_back(
+      choice_key(matters("rotate.r2", "", "Rotation of the heads of values and attention outputs, merged."),
+                 c.r2, rotation_sources()));
   keys.push_back(path_key({.path = "rotate.file", .doc = "Rotations for source file."}, c.file,
                           "a checkpoint of spq-train (rotation.h5) or an R.bin"));
-  keys.push_back(
-      integer_key({.path = "rotate.seed", .doc = "Seed of random rotations."}, c.seed, at_least(0)));
-  keys.push_back(choice_key({.path = "rotate.r3", .doc = "Transform of keys and queries, online."},
-                            c.r3_hadamard, hadamard_or_identity()));
+  keys.push_back(integer_key(matters("rotate.seed", "", "Seed of random rotations."), c.seed, at_least(0)));
+  keys.push_back(choice_key(matters("rotate.r3", "", "Transform of keys and queries, online."), c.r3_hadamard,
+                            hadamard_or_identity()));
   keys.push_back(choice_key(
-      {.path = "rotate.r4",
-       .doc = "Transform of down_proj's input: folded into the weight, applied online by the runtime."},
+      matters("rotate.r4", "",
+              "Transform of down_proj's input: folded into the weight, applied online by the runtime."),
       c.r4_hadamard, hadamard_or_identity()));
+  keys.push_back(boolean_key(
+      matters("rotate.centre_embedding", "",
+              "Subtract the mean of each row of the embedding, as the published tools do. It changes the "
+              "function of a LLaMA model."),
+      c.centre_embedding));
 }
 
-void add_weight_keys(std::vector<Key>& keys, WeightsConfig& c, GptqConfig& g) {
+void add_weight_keys(std::vector<Key>& keys, WeightsConfig& c) {
   keys.push_back(
-      choice_key({.path = "weights.method",
-                  .doc = "How weights are quantized; gptqv2, use_v2 and asym_calibrate are gptaq."},
+      choice_key(matters("weights.method", "",
+                         "How weights are quantized; gptqv2, use_v2 and asym_calibrate are gptaq."),
                  c.method, methods()));
+  keys.push_back(integer_key(matters("weights.bits", "bits", "Integer width of the projections."), c.bits,
+                             bit_widths()));
+  const std::pair<const char*, int64_t*> projections[] = {
+      {"q", &c.q_bits},       {"k", &c.k_bits},   {"v", &c.v_bits},      {"o", &c.o_bits},
+      {"gate", &c.gate_bits}, {"up", &c.up_bits}, {"down", &c.down_bits}};
+  for (const auto& [name, bits] : projections) {
+    keys.push_back(integer_key(
+        matters(fmt::format("weights.{}_bits", name), "bits", fmt::format("Integer width of {}_proj.", name)),
+        *bits, projection_bits()));
+  }
+  keys.push_back(boolean_key(matters("weights.symmetric", "", "No zero point."), c.symmetric));
+  keys.push_back(integer_key(matters("weights.group_size", "columns", "Columns that share a scale."),
+                             c.group_size, group_sizes()));
   keys.push_back(
-      integer_key({.path = "weights.bits", .unit = "bits", .doc = "Integer width of every projection."},
-                  c.bits, bit_widths()));
-  keys.push_back(
-      integer_key({.path = "weights.down_bits", .unit = "bits", .doc = "Integer width of down_proj."},
-                  c.down_bits, down_bits()));
-  keys.push_back(boolean_key({.path = "weights.symmetric", .doc = "No zero point."}, c.symmetric));
-  keys.push_back(
-      integer_key({.path = "weights.group_size", .unit = "columns", .doc = "Columns that share a scale."},
-                  c.group_size, group_sizes()));
-  keys.push_back(boolean_key(
-      {.path = "weights.mse_clip", .doc = "Search the clipping range with the least error (w_clip)."},
-      c.mse_clip));
-  keys.push_back(
-      number_key({.path = "gptq.percdamp", .doc = "Damping, times the mean of the Hessian's diagonal."},
-                 g.percdamp, fraction()));
-  keys.push_back(integer_key(
-      {.path = "gptq.block_size", .unit = "columns", .doc = "Columns between two trailing updates."},
-      g.block_size, at_least(1)));
-  keys.push_back(boolean_key(
-      {.path = "gptq.act_order", .doc = "Columns in the order of descending activation size."}, g.act_order));
-  keys.push_back(boolean_key({.path = "gptq.static_groups", .doc = "Group ranges from the weights as given."},
-                             g.static_groups));
-  keys.push_back(
-      number_key({.path = "gptq.alpha", .doc = "Weight of GPTAQ's correction."}, g.alpha, zero_or_more()));
+      boolean_key(matters("weights.mse_clip", "", "Search the clipping range with the least error (w_clip)."),
+                  c.mse_clip));
 }
 
-void add_data_keys(std::vector<Key>& keys, CalibrationConfig& c, PtqEvalConfig& e) {
+void add_gptq_keys(std::vector<Key>& keys, GptqConfig& g) {
+  keys.push_back(
+      number_key(matters("gptq.percdamp", "", "Damping, times the mean of the Hessian's diagonal."),
+                 g.percdamp, fraction()));
+  keys.push_back(integer_key(matters("gptq.block_size", "columns", "Columns between two trailing updates."),
+                             g.block_size, at_least(1)));
+  keys.push_back(boolean_key(
+      matters("gptq.act_order", "", "Columns in the order of descending activation size."), g.act_order));
+  keys.push_back(boolean_key(matters("gptq.static_groups", "", "Group ranges from the weights as given."),
+                             g.static_groups));
+  keys.push_back(boolean_key(
+      matters("gptq.reference_group_scales", "",
+              "Group ranges as the published code finds them: from the weights as they stood when their "
+              "block began. Results then depend on gptq.block_size."),
+      g.reference_group_scales));
+  keys.push_back(
+      number_key(matters("gptq.alpha", "", "Weight of GPTAQ's correction."), g.alpha, zero_or_more()));
+}
+
+void add_calibration_keys(std::vector<Key>& keys, CalibrationConfig& c) {
   keys.push_back(
       path_key({.path = "calibration.tokens", .doc = "Calibration text; needed by gptq and gptaq."}, c.tokens,
                "a token file (tools/tokenize.py)"));
-  keys.push_back(
-      integer_key({.path = "calibration.samples", .unit = "sequences", .doc = "Random windows to use."},
-                  c.samples, at_least(1)));
-  keys.push_back(
-      integer_key({.path = "calibration.sequence_length", .unit = "tokens", .doc = "Length of a window."},
-                  c.sequence_length, at_least(2)));
-  keys.push_back(
-      integer_key({.path = "calibration.seed", .doc = "Seed of the windows."}, c.seed, at_least(0)));
+  keys.push_back(integer_key(matters("calibration.samples", "sequences", "Random windows to use."), c.samples,
+                             at_least(1)));
+  keys.push_back(integer_key(matters("calibration.sequence_length", "tokens", "Length of a window."),
+                             c.sequence_length, at_least(2)));
+  keys.push_back(integer_key(matters("calibration.seed", "", "Seed of the windows."), c.seed, at_least(0)));
   keys.push_back(boolean_key(
-      {.path = "calibration.quantize_activations",
-       .doc = "Activation, key and value quantizers are on while calibrating (enable_aq_calibration)."},
+      matters("calibration.quantize_activations", "",
+              "Activation, key and value quantizers are on while calibrating (enable_aq_calibration)."),
       c.quantize_activations));
+}
+
+void add_eval_keys(std::vector<Key>& keys, PtqEvalConfig& e) {
   keys.push_back(
       path_key({.path = "eval.tokens", .doc = "Text for perplexity after saving; empty: no evaluation."},
                e.tokens, "a token file"));
@@ -112,6 +136,7 @@ void add_data_keys(std::vector<Key>& keys, CalibrationConfig& c, PtqEvalConfig& 
   keys.push_back(integer_key(
       {.path = "eval.micro_batch", .unit = "sequences", .doc = "Windows a rank computes at once."},
       e.micro_batch, at_least(1)));
+  append_bos_keys(keys, "eval.", e.bos);
 }
 
 bool needs_calibration(const PtqConfig& c) {
@@ -139,10 +164,15 @@ std::vector<Key> bind_keys(PtqConfig& c) {
   keys.push_back(path_key({.path = "output_dir", .doc = "Where the quantized model goes.", .required = true},
                           c.output_dir, "a directory that is empty or not there yet"));
   add_rotate_keys(keys, c.rotate);
-  add_weight_keys(keys, c.weights, c.gptq);
-  append_quant_keys(keys, c.quant);
-  add_data_keys(keys, c.calibration, c.eval);
-  append_compute_keys(keys, c.fp32, c.threads);
+  add_weight_keys(keys, c.weights);
+  add_gptq_keys(keys, c.gptq);
+  model::append_quant_keys(keys, c.quant);
+  add_calibration_keys(keys, c.calibration);
+  keys.push_back(boolean_key(
+      matters("save.integers", "", "Also write codes, scales and zero points, to the folder integers/."),
+      c.save.integers));
+  add_eval_keys(keys, c.eval);
+  append_compute_keys(keys, c.compute);
   return keys;
 }
 
@@ -153,17 +183,33 @@ PtqConfig load_ptq_config(const std::filesystem::path& path, std::span<const std
   return config;
 }
 
+std::string result_keys(const PtqConfig& config) {
+  PtqConfig copy = config;
+  std::string text;
+  for (const Key& key : bind_keys(copy)) {
+    if (key.on_resume == OnResume::kMustMatch) text += fmt::format("{}: {}\n", key.path, key.get());
+  }
+  return text + fmt::format("compute.dtype: {}\n", config.compute.fp32 ? "fp32" : "bf16");
+}
+
 WeightScheme weight_scheme(const PtqConfig& c, at::ScalarType storage_dtype) {
   WeightScheme scheme;
   scheme.method = c.weights.method;
-  scheme.spec = {static_cast<int>(c.weights.bits), c.weights.symmetric, c.weights.group_size,
-                 c.weights.mse_clip, storage_dtype};
-  scheme.down_spec = scheme.spec;
-  if (c.weights.down_bits > 0) scheme.down_spec.bits = static_cast<int>(c.weights.down_bits);
+  const WeightQuantSpec spec{static_cast<int>(c.weights.bits), c.weights.symmetric, c.weights.group_size,
+                             c.weights.mse_clip, storage_dtype};
+  const auto with_bits = [&](int64_t bits) {
+    WeightQuantSpec own = spec;
+    if (bits > 0) own.bits = static_cast<int>(bits);
+    return own;
+  };
+  const WeightsConfig& w = c.weights;
+  scheme.specs = {with_bits(w.q_bits),    with_bits(w.k_bits),  with_bits(w.v_bits),   with_bits(w.o_bits),
+                  with_bits(w.gate_bits), with_bits(w.up_bits), with_bits(w.down_bits)};
   scheme.factor = {c.gptq.percdamp, c.gptq.act_order,
                    c.weights.method == Method::kGptaq ? c.gptq.alpha : 0.0};
   scheme.gptq.block_size = c.gptq.block_size;
   scheme.gptq.static_groups = c.gptq.static_groups;
+  scheme.gptq.reference_group_scales = c.gptq.reference_group_scales;
   scheme.quantize_activations = c.calibration.quantize_activations;
   return scheme;
 }

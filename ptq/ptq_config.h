@@ -10,6 +10,8 @@
 #include "data/config_key.h"
 #include "model/quant_config.h"
 #include "model/rotation_start.h"
+#include "ptq/common_keys.h"
+#include "ptq/evaluate.h"
 #include "ptq/layer_quantizer.h"
 
 namespace spq::ptq {
@@ -21,12 +23,14 @@ struct RotateConfig {
   int64_t seed = 0;
   bool r3_hadamard = true;  // online, on keys and queries, while evaluating and calibrating
   bool r4_hadamard = true;  // folded into down_proj; the runtime must apply it online
+  bool centre_embedding = false;
 };
 
 struct WeightsConfig {
   Method method = Method::kGptq;
   int64_t bits = 4;
-  int64_t down_bits = 0;  // 0: as bits
+  int64_t q_bits = 0, k_bits = 0, v_bits = 0, o_bits = 0;  // 0: as bits
+  int64_t gate_bits = 0, up_bits = 0, down_bits = 0;
   bool symmetric = true;
   int64_t group_size = -1;
   bool mse_clip = true;
@@ -37,6 +41,7 @@ struct GptqConfig {
   int64_t block_size = 128;
   bool act_order = false;
   bool static_groups = false;
+  bool reference_group_scales = false;
   double alpha = 0.25;  // GPTAQ
 };
 
@@ -53,6 +58,11 @@ struct PtqEvalConfig {
   int64_t sequence_length = 2048;
   int64_t sequences = 0;
   int64_t micro_batch = 1;
+  WindowBos bos;
+};
+
+struct SaveConfig {
+  bool integers = true;
 };
 
 struct PtqConfig {
@@ -63,9 +73,9 @@ struct PtqConfig {
   GptqConfig gptq;
   model::QuantConfig quant;  // activations, keys, values
   CalibrationConfig calibration;
+  SaveConfig save;
   PtqEvalConfig eval;
-  bool fp32 = true;  // compute dtype: fp32 or bf16
-  int64_t threads = 0;
+  ComputeConfig compute;
 };
 
 /// One entry per key, bound to the fields of `config`.
@@ -74,6 +84,10 @@ std::vector<data::Key> bind_keys(PtqConfig& config);
 /// Reads and checks a configuration. Error as data/config_yaml.h says, and naming the keys that contradict
 /// each other.
 PtqConfig load_ptq_config(const std::filesystem::path& path, std::span<const std::string> overrides);
+
+/// "key: value" lines of the keys on which the weights of the result depend. Paths of files are not among
+/// them: what the files hold counts.
+std::string result_keys(const PtqConfig& config);
 
 /// What layer_quantizer needs to know, for a model stored in `storage_dtype`.
 WeightScheme weight_scheme(const PtqConfig& config, at::ScalarType storage_dtype);

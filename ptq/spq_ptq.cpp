@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
         ptq::PtqConfig config;
         dist::collectively(comm,
                            [&] { config = ptq::load_ptq_config(arguments.config, arguments.overrides); });
-        dist::set_threads(comm, config.threads);
+        dist::set_threads(comm, config.compute.threads);
+        comm.set_timeout(config.compute.collective_timeout);
         if (arguments.check_only) {
           ptq::check_ptq(comm, config);
           if (out) *out << "configuration, model and tokens are fine\n";

@@ -1,8 +1,7 @@
 #include "ptq/weight_quantizer.h"
 
-#include <ATen/Parallel.h>
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/isfinite.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
@@ -12,6 +11,8 @@
 #include <limits>
 
 #include "core/error.h"
+#include "kernels/isa.h"
+#include "model/rows.h"
 
 namespace spq::ptq {
 namespace {
@@ -20,7 +21,6 @@ constexpr float kLeastRange = 1e-5f;
 constexpr float kLargestZero = 2097152.0f;  // 2^21: keeps round_even exact
 constexpr int kClipSteps = 80;
 constexpr int64_t kLanes = 16;
-constexpr int64_t kParallelGrain = 4;  // rows a thread takes at least
 
 // Half to even without a library call, so that loops vectorise; exact below 2^22.
 inline float round_even(float v) {
@@ -51,22 +51,23 @@ inline float nearest_level(float w, const Levels& l) {
   return round_even(above > l.high ? l.high : above);
 }
 
-// |e|^2.4 = e^2 (e^2)^(1/5). The fifth root starts from the exponent's fifth and takes three Newton steps:
-// exact to fp32 rounding, and it vectorises, which std::pow does not.
+// |e|^2.4 = a^2 z^4 with a = e^2 and z = a^(-1/5). z starts from the exponent's fifth and takes three Newton
+// steps: exact to fp32 rounding, no division, and it vectorises, which std::pow does not.
 inline float power_2_4(float e) {
   const float a = e * e;
   const float bits = static_cast<float>(std::bit_cast<int32_t>(a));
-  float y = std::bit_cast<float>(static_cast<int32_t>(bits * 0.2f + 0.8f * 1064866805.0f));
+  float z = std::bit_cast<float>(static_cast<int32_t>(1.2f * 1064866805.0f - 0.2f * bits));
   for (int i = 0; i < 3; ++i) {
-    const float square = y * y;
-    y = 0.8f * y + 0.2f * (a / (square * square));
+    const float square = z * z;
+    z = z * (1.2f - 0.2f * ((a * z) * (square * square)));  // a z first: z^5 overflows where a is 0
   }
-  return a * y;
+  const float root = a * (z * z);
+  return root * root;
 }
 
 // sum |error|^2.4 of a group; stops early once it has reached `bound`. Lanes are independent, so that the
 // compiler may vectorise the sum.
-float clip_error(const float* w, int64_t n, const Levels& l, float bound) {
+inline float clip_error(const float* w, int64_t n, const Levels& l, float bound) {
   float lanes[kLanes] = {};
   int64_t i = 0;
   for (int64_t stop = 0; i + kLanes <= n;) {
@@ -90,9 +91,27 @@ struct Range {
   float high;
 };
 
+// Least and largest value, in independent lanes as above.
+Range extremes(const float* w, int64_t n) {
+  float low[kLanes], high[kLanes];
+  std::fill_n(low, kLanes, w[0]);
+  std::fill_n(high, kLanes, w[0]);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t j = 0; j < kLanes; ++j) {
+      low[j] = w[i + j] < low[j] ? w[i + j] : low[j];
+      high[j] = w[i + j] > high[j] ? w[i + j] : high[j];
+    }
+  }
+  for (; i < n; ++i) {
+    low[0] = std::min(low[0], w[i]);
+    high[0] = std::max(high[0], w[i]);
+  }
+  return {*std::min_element(low, low + kLanes), *std::max_element(high, high + kLanes)};
+}
+
 Range find_range(const float* w, int64_t n, const WeightQuantSpec& spec) {
-  const auto [low, high] = std::minmax_element(w, w + n);
-  Range r{*low, *high};
+  Range r = extremes(w, n);
   if (spec.symmetric) {
     const float top = std::max({-r.low, r.high, kLeastRange});
     return {-top, top};
@@ -119,7 +138,9 @@ GroupParams search_clip(const float* w, int64_t n, const Range& full, GroupParam
     const Range r{p * full.low, p * full.high};
     const GroupParams candidate = params_of(r, spec.symmetric ? r.high : r.high - r.low, spec);
     if (!(candidate.scale > 0) || !(std::abs(candidate.zero) <= kLargestZero)) continue;
-    const float error = clip_error(w, n, levels_of(candidate, spec), least);
+    float error = 0;
+    const Levels levels = levels_of(candidate, spec);
+    kernels::run_vectorised([&] { error = clip_error(w, n, levels, least); });
     if (error < least) {
       least = error;
       best = candidate;
@@ -142,7 +163,7 @@ void quantize_rows(const at::Tensor& w, const QuantParams& params, const WeightQ
   const float* scale = params.scale.const_data_ptr<float>();
   const float* zero = params.zero.const_data_ptr<float>();
   Code* out = codes.mutable_data_ptr<Code>();
-  at::parallel_for(0, w.size(0) * groups, kParallelGrain, [&](int64_t begin, int64_t end) {
+  model::for_rows(w.size(0) * groups, length, [&](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) {
       const Levels l = levels_of({scale[g], zero[g]}, spec);
       for (int64_t i = g * length; i < (g + 1) * length; ++i) {
@@ -171,6 +192,12 @@ void check_spec(const WeightQuantSpec& spec, int64_t columns, std::string_view n
         "{}: scales of dtype {}, expected float, bfloat16 or half", name, c10::toString(spec.scale_dtype));
 }
 
+bool all_finite(const at::Tensor& t) {
+  if (t.numel() == 0) return true;
+  const auto [low, high] = at::aminmax(t);  // both are NaN where any number is
+  return std::isfinite(low.item<double>()) && std::isfinite(high.item<double>());
+}
+
 at::Tensor finite_matrix(const at::Tensor& weight, std::string_view name) {
   const at::ScalarType dtype = weight.scalar_type();
   check(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
@@ -178,7 +205,7 @@ at::Tensor finite_matrix(const at::Tensor& weight, std::string_view name) {
   check(weight.dim() == 2 && weight.size(1) > 0, "{}: {} dimensions, {} numbers, expected a matrix", name,
         weight.dim(), weight.numel());
   at::Tensor w = weight.to(at::kFloat).contiguous();
-  if (at::isfinite(w).all().item<bool>()) return w;
+  if (all_finite(w)) return w;
   const float* data = w.const_data_ptr<float>();
   const float* bad = std::find_if(data, data + w.numel(), [](float v) { return !std::isfinite(v); });
   const int64_t place = bad - data;
@@ -187,7 +214,7 @@ at::Tensor finite_matrix(const at::Tensor& weight, std::string_view name) {
 }
 
 void check_scales(const at::Tensor& scale, const WeightQuantSpec& spec, std::string_view name) {
-  check(at::isfinite(scale).all().item<bool>(), "{}: weights too large: a scale overflows {}", name,
+  check(all_finite(scale), "{}: weights too large: a scale overflows {}", name,
         c10::toString(spec.scale_dtype));
 }
 
@@ -206,7 +233,7 @@ QuantParams find_params(const at::Tensor& weight, const WeightQuantSpec& spec, s
   const float* in = w.const_data_ptr<float>();
   float* scale = params.scale.mutable_data_ptr<float>();
   float* zero = params.zero.mutable_data_ptr<float>();
-  at::parallel_for(0, params.scale.numel(), kParallelGrain, [&](int64_t begin, int64_t end) {
+  model::for_rows(params.scale.numel(), length, [&](int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) {
       const GroupParams found = find_group_params(in + g * length, length, spec);
       scale[g] = found.scale;

@@ -52,6 +52,9 @@ at::ScalarType code_dtype(const WeightQuantSpec& spec);
 /// Throws Error naming `name` unless spec can quantize `columns` columns (bits 2..8).
 void check_spec(const WeightQuantSpec& spec, int64_t columns, std::string_view name);
 
+/// No NaN, no infinity. One pass.
+bool all_finite(const at::Tensor& t);
+
 /// fp32 contiguous copy or view of a matrix of float, bfloat16 or half. Throws Error naming `name` for
 /// another dtype or shape, and for the first NaN or infinity with its row and column.
 at::Tensor finite_matrix(const at::Tensor& weight, std::string_view name);

@@ -1,9 +1,12 @@
 #include "trainer/cayley.h"
 
 #include <ATen/ops/add.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/sub.h>
 
 #include <algorithm>
@@ -42,12 +45,71 @@ std::vector<at::Tensor> directions(const std::vector<at::Tensor>& moments, std::
   return result;
 }
 
-// My columns of the updated matrix, transposed so that ranks' parts are rows.
-at::Tensor updated_columns(const Columns& columns, const at::Tensor& x, const at::Tensor& w, double step,
-                           int64_t iterations) {
-  const at::Tensor mine = columns.of(x);
-  const at::Tensor start = at::add(mine, at::mm(w, mine), step);
-  return cayley_iterate(mine, w, step, start, iterations).t().contiguous();
+// The iterates that start at X + t W X are polynomials in A = t W / 2: after k of them
+// Y = (I + 2 A + 2 A^2 + ... + 2 A^(k+1)) X. For odd k that is X + 2 (A + A^2) (I + A^2 + A^4 + ... +
+// A^(k-1)) X, which takes (k + 3) / 2 products instead of k + 1.
+bool squaring_pays(int64_t iterations) {
+  return iterations % 2 == 1 && iterations > 1;
+}
+
+// A^2 of a skew A, by rows; every rank gets all of it.
+struct Square {
+  Square(dist::Communicator& comm, const at::Tensor& a)
+      : rows(a.size(0), comm.world_size()),
+        mine(at::mm(a.narrow(0, rows.begin(comm.rank()), rows.count(comm.rank())), a)),
+        whole(at::empty(a.sizes(), a.options())),
+        gather(comm.all_gather_rows(mine, whole, rows)) {}
+  dist::RowPartition rows;
+  at::Tensor mine, whole;
+  std::unique_ptr<dist::Work> gather;
+};
+
+// My columns of the updated matrix by the polynomial.
+at::Tensor evaluate_polynomial(const at::Tensor& mine, const at::Tensor& a, const at::Tensor& square,
+                               int64_t iterations) {
+  at::Tensor z = mine;
+  for (int64_t i = 0; i < (iterations - 1) / 2; ++i) z = at::addmm(mine, square, z);
+  return at::addmm(mine, at::add(a, square), z, /*beta=*/1, /*alpha=*/2);
+}
+
+// My columns of the updated matrices.
+std::vector<at::Tensor> updated_columns(dist::Communicator& comm, const std::vector<at::Tensor>& x,
+                                        const std::vector<at::Tensor>& w, double learning_rate,
+                                        int64_t iterations) {
+  std::vector<at::Tensor> result;
+  std::vector<at::Tensor> a;
+  std::vector<Square> squares;
+  std::vector<double> steps;
+  for (size_t i = 0; i < x.size(); ++i) {
+    steps.push_back(clamped_step(w[i], learning_rate));
+    if (!squaring_pays(iterations)) continue;
+    a.push_back(at::mul(w[i], steps[i] / 2));
+    squares.emplace_back(comm, a[i]);
+  }
+  for (size_t i = 0; i < x.size(); ++i) {
+    const at::Tensor mine = Columns(comm, x[i].size(0)).of(x[i]);
+    if (squaring_pays(iterations)) {
+      squares[i].gather->wait();
+      result.push_back(evaluate_polynomial(mine, a[i], squares[i].whole, iterations));
+    } else {
+      const at::Tensor start = at::add(mine, at::mm(w[i], mine), steps[i]);
+      result.push_back(cayley_iterate(mine, w[i], steps[i], start, iterations));
+    }
+  }
+  return result;
+}
+
+// Columns of X^T X - I, of which only the part on and above the diagonal is looked at: max |.|
+double largest_error(const at::Tensor& x, int64_t begin, int64_t end) {
+  constexpr int64_t kPanel = 512;
+  double largest = 0;
+  for (int64_t from = begin; from < end; from += kPanel) {
+    const int64_t count = std::min(kPanel, end - from);
+    const at::Tensor product = at::mm(x.narrow(1, 0, from + count).t(), x.narrow(1, from, count));
+    product.narrow(0, from, count).diagonal().sub_(1);
+    largest = std::max(largest, product.abs_().max().item<double>());
+  }
+  return largest;
 }
 
 }  // namespace
@@ -76,11 +138,9 @@ at::Tensor retract(const at::Tensor& x) {
 }
 
 double orthogonality_error(dist::Communicator& comm, const at::Tensor& x) {
-  const Columns columns(comm, x.size(0));
-  const at::Tensor eye = at::eye(x.size(0), x.options());
-  const at::Tensor mine = columns.of(x);
-  at::Tensor error = at::empty({1}, at::kDouble);
-  error[0] = mine.size(1) == 0 ? 0.0 : at::mm(x.t(), mine).sub_(columns.of(eye)).abs().max().item<double>();
+  const dist::RowPartition columns(x.size(0), comm.world_size());
+  at::Tensor error =
+      at::full({1}, largest_error(x, columns.begin(comm.rank()), columns.end(comm.rank())), at::kDouble);
   at::Tensor all = at::empty({comm.world_size()}, at::kDouble);
   comm.all_gather_rows(error, all, dist::RowPartition(comm.world_size(), comm.world_size()))->wait();
   return all.max().item<double>();
@@ -97,13 +157,14 @@ CayleyReport cayley_step(dist::Communicator& comm, std::vector<at::Tensor>& x,
   const bool clip = options.clip_norm > 0 && report.tangential_norm > options.clip_norm;
   const double rate = clip ? learning_rate * options.clip_norm / report.tangential_norm : learning_rate;
 
-  std::vector<at::Tensor> mine, whole;
+  std::vector<at::Tensor> mine = updated_columns(comm, x, w, rate, options.iterations);
+  std::vector<at::Tensor> whole;
   std::vector<std::unique_ptr<dist::Work>> gathers;
   for (size_t i = 0; i < x.size(); ++i) {
-    const Columns columns(comm, x[i].size(0));
-    mine.push_back(updated_columns(columns, x[i], w[i], clamped_step(w[i], rate), options.iterations));
+    mine[i] = mine[i].t().contiguous();  // ranks' parts are rows
     whole.push_back(at::empty(x[i].sizes(), x[i].options()));
-    gathers.push_back(comm.all_gather_rows(mine[i], whole[i], columns.partition));
+    gathers.push_back(
+        comm.all_gather_rows(mine[i], whole[i], dist::RowPartition(x[i].size(0), comm.world_size())));
   }
   for (size_t i = 0; i < x.size(); ++i) {
     gathers[i]->wait();

@@ -53,10 +53,15 @@ struct DataConfig {
 
 enum class ComputeDtype { kAuto, kFp32, kBf16 };
 
+/// From forward to backward: what a layer computed is kept, or only its input.
+enum class Activations { kAuto, kKeep, kRecompute };
+
 struct ComputeConfig {
   ComputeDtype dtype = ComputeDtype::kAuto;
-  int64_t threads = 0;       // per rank; 0: cores of the host / ranks on the host
-  int64_t loss_chunk = 512;  // tokens whose logits exist at once
+  Activations activations = Activations::kAuto;
+  int64_t threads = 0;               // per rank; 0: cores of the host / ranks on the host
+  int64_t loss_chunk = 512;          // tokens whose logits exist at once
+  double collective_timeout = 1800;  // seconds; 0: none
 };
 
 struct EvalConfig {
@@ -70,6 +75,7 @@ struct CheckpointConfig {
   int64_t keep = 2;
   std::string resume = "auto";  // auto: newest in output_dir, if any; never; or a checkpoint file
   bool write_rbin = true;       // R.bin beside the final checkpoint
+  bool stop_on_error = true;    // false: a checkpoint that cannot be written is left out
 };
 
 struct Config {

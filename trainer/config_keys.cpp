@@ -22,7 +22,6 @@ using data::path_key;
 using data::text_key;
 using data::Values;
 using data::zero_or_more;
-using model::append_quantizer_keys;
 using enum data::OnResume;
 
 Values<double> momenta() {
@@ -50,6 +49,10 @@ std::vector<Choice<ComputeDtype>> dtypes() {
   return {{"auto", ComputeDtype::kAuto}, {"fp32", ComputeDtype::kFp32}, {"bf16", ComputeDtype::kBf16}};
 }
 
+std::vector<Choice<Activations>> activation_choices() {
+  return {{"auto", Activations::kAuto}, {"keep", Activations::kKeep}, {"recompute", Activations::kRecompute}};
+}
+
 std::vector<Key> file_keys(Config& config) {
   return {
       path_key({.path = "model",
@@ -66,9 +69,7 @@ std::vector<Key> file_keys(Config& config) {
 
 std::vector<Key> quantizer_keys(QuantConfig& quant) {
   std::vector<Key> keys;
-  append_quantizer_keys(keys, "quant.activation", "the inputs of all projections", quant.activation);
-  append_quantizer_keys(keys, "quant.key", "keys after RoPE, per token and head", quant.key);
-  append_quantizer_keys(keys, "quant.value", "values, per token and head", quant.value);
+  model::append_quant_keys(keys, quant);
   return keys;
 }
 
@@ -182,6 +183,11 @@ std::vector<Key> compute_keys(ComputeConfig& config) {
                   "fast, else fp32. Rotations and sums are fp32 always.",
            .on_resume = kMustMatch},
           config.dtype, dtypes()),
+      choice_key({.path = "compute.activations",
+                  .doc = "Whether the tensors of each layer wait in memory for the backward pass or are "
+                         "computed again from the layer's input; same results. auto: keep where it fits in "
+                         "nine tenths of what the ranks of the host have."},
+                 config.activations, activation_choices()),
       integer_key({.path = "compute.threads",
                    .unit = "threads",
                    .doc = "Threads of each rank; 0: the host's cores divided by its ranks."},
@@ -190,6 +196,11 @@ std::vector<Key> compute_keys(ComputeConfig& config) {
                    .unit = "tokens",
                    .doc = "Tokens whose logits exist at the same time."},
                   config.loss_chunk, at_least(1)),
+      number_key({.path = "compute.collective_timeout",
+                  .unit = "seconds",
+                  .doc = "The run ends with an error that names the rank when one does not take part in a "
+                         "collective for this long; 0: wait for ever."},
+                 config.collective_timeout, zero_or_more()),
   };
 }
 
@@ -226,6 +237,10 @@ std::vector<Key> checkpoint_keys(CheckpointConfig& config) {
       boolean_key({.path = "checkpoint.write_rbin",
                    .doc = "Also write the rotations as R.bin beside the final checkpoint."},
                   config.write_rbin),
+      choice_key({.path = "checkpoint.on_error",
+                  .doc = "When a checkpoint cannot be written, as on a full disk: stop the run, or warn and "
+                         "go on to the next one. Older checkpoints are kept either way."},
+                 config.stop_on_error, std::vector<Choice<bool>>{{"stop", true}, {"continue", false}}),
   };
 }
 

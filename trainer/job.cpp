@@ -2,7 +2,10 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/token_windows.h"
+#include "model/quant_config.h"
 #include "model/sharded_load.h"
+#include "trainer/memory_advice.h"
 
 namespace spq::trainer {
 namespace {
@@ -22,46 +25,17 @@ at::ScalarType choose_dtype(ComputeDtype asked, at::ScalarType storage, bool fas
   fail("unknown compute dtype");
 }
 
-std::unique_ptr<data::TokenFile> open_tokens(const std::string& path, const Config& config,
-                                             const data::LlamaConfig& model) {
-  auto tokens = std::make_unique<data::TokenFile>(path);
-  check(tokens->vocab_size() <= model.vocab_size,
-        "{}: written with a tokenizer of {} tokens, but the model {} has a vocabulary of {}: make the tokens "
-        "with the "
-        "model's own tokenizer.json (tools/tokenize.py)",
-        path, tokens->vocab_size(), config.model, model.vocab_size);
-  check(tokens->size() >= config.batch.sequence_length,
-        "{}: {} tokens are fewer than one sequence (batch.sequence_length is {})", path, tokens->size(),
-        config.batch.sequence_length);
-  return tokens;
-}
-
-void check_group(const char* key, const QuantizerConfig& quantizer, int64_t row, const char* what) {
-  if (quantizer.bits >= 16 || quantizer.group_size < 0) return;
-  check(row % quantizer.group_size == 0, "{}.group_size is {}, which does not divide the model's {} {}", key,
-        quantizer.group_size, what, row);
-}
-
-void check_sizes(const Config& config, const data::LlamaConfig& model) {
-  check(config.batch.sequence_length <= model.max_position,
-        "batch.sequence_length is {}, but the model {} has positions for {} (max_position_embeddings)",
-        config.batch.sequence_length, config.model, model.max_position);
-  check_group("quant.activation", config.quant.activation, model.hidden_size, "hidden_size");
-  check_group("quant.activation", config.quant.activation, model.intermediate_size, "intermediate_size");
-  check_group("quant.key", config.quant.key, model.head_dim, "head_dim");
-  check_group("quant.value", config.quant.value, model.head_dim, "head_dim");
-}
-
-void check_memory(const MemoryPlan& plan, int local_world_size) {
-  const int64_t available = available_memory();
-  if (available == 0) return;
-  const int64_t needed = plan.total() * local_world_size;
-  check(needed <= available,
-        "{} rank(s) on this host need {} together, {} are available; one rank needs {}. Use more hosts, a "
-        "smaller "
-        "batch.micro_batch or batch.sequence_length, or compute.dtype bf16",
-        local_world_size, humanize_bytes(static_cast<uint64_t>(needed)),
-        humanize_bytes(static_cast<uint64_t>(available)), plan.describe());
+void check_memory(const Job& job, const ElementSizes& bytes, const Placement& placement, int64_t available) {
+  const int64_t needed = job.memory.total() * placement.local_world_size;
+  if (available == 0 || needed <= available) return;
+  const std::vector<std::string> ways =
+      ways_to_fit(job.model, job.config, bytes, placement, available / placement.local_world_size);
+  std::string advice;
+  for (const std::string& way : ways) advice += (advice.empty() ? "; it fits with " : ", or with ") + way;
+  fail("{} rank(s) on this host need {} together, {} are available; one rank needs {}{}",
+       placement.local_world_size, humanize_bytes(static_cast<uint64_t>(needed)),
+       humanize_bytes(static_cast<uint64_t>(available)), job.memory.describe(),
+       advice.empty() ? "; no number of hosts makes it fit: use a smaller batch.sequence_length" : advice);
 }
 
 }  // namespace
@@ -77,14 +51,21 @@ Job open_job(const Config& config, int world_size, int local_world_size, bool fa
   job.model = data::read_llama_config(config.model);
   job.files = std::make_unique<data::ModelFiles>(config.model);
   model::check_model_files(*job.files, job.model);
-  check_sizes(config, job.model);
-  job.train = open_tokens(config.data.train, config, job.model);
-  if (!config.data.heldout.empty()) job.heldout = open_tokens(config.data.heldout, config, job.model);
+  model::check_groups(config.quant, job.model);
+  const auto open_tokens = [&](const std::string& path) {
+    return data::open_token_windows(path, config.batch.sequence_length, "batch.sequence_length", job.model,
+                                    config.model);
+  };
+  job.train = open_tokens(config.data.train);
+  if (!config.data.heldout.empty()) job.heldout = open_tokens(config.data.heldout);
   job.storage_dtype = job.files->dtype("model.layers.0.self_attn.q_proj.weight");
   job.compute_dtype = choose_dtype(config.compute.dtype, job.storage_dtype, fast_bf16);
-  job.memory = plan_memory(job.model, config, static_cast<int64_t>(c10::elementSize(job.storage_dtype)),
-                           static_cast<int64_t>(c10::elementSize(job.compute_dtype)), world_size);
-  check_memory(job.memory, local_world_size);
+  const ElementSizes bytes = {static_cast<int64_t>(c10::elementSize(job.storage_dtype)),
+                              static_cast<int64_t>(c10::elementSize(job.compute_dtype))};
+  const Placement placement = on_hosts(world_size, local_world_size, config.compute.threads);
+  const int64_t available = available_memory();
+  job.memory = choose_plan(job.model, config, bytes, placement, available / local_world_size);
+  check_memory(job, bytes, placement, available);
   return job;
 }
 

@@ -3,81 +3,161 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <limits>
 #include <string>
-#include <vector>
+#include <thread>
 
 #include "core/text.h"
-#include "dist/shard.h"
 
 namespace spq::trainer {
 namespace {
 
-// Rows of the seven matrices of a layer, all of width d.
-std::vector<int64_t> layer_rows(const data::LlamaConfig& m) {
-  const int64_t heads = m.num_heads * m.head_dim;
-  const int64_t kv = m.num_kv_heads * m.head_dim;
-  return {heads, kv, kv, heads, m.intermediate_size, m.intermediate_size, m.intermediate_size};
+constexpr int64_t kFloat = 4;
+// Program, LibTorch and MPI, before anything is read: resident memory of a rank that does nothing.
+constexpr int64_t kProcess = int64_t{150} << 20;
+constexpr double kKeepBelow = 0.9;  // of what is available
+
+// Everything below is alive in model/layer.cpp, model/loss.cpp, trainer/train_step.cpp and trainer/cayley.cpp
+// at the same time; tests/trainer/memory_test.cpp counts what they really allocate.
+
+// Numbers that a layer leaves for its backward pass (LayerCache), per token, its input included.
+struct CacheSize {
+  int64_t compute = 0;  // in the compute dtype
+  int64_t fp32 = 0;     // logsumexp
+};
+
+CacheSize cache_size(const ModelSizes& m, const model::QuantConfig& quant) {
+  int64_t elements = 2 * m.width() + 2 * m.query() + 2 * m.key_value() + 2 * m.intermediate();
+  if (quant.activation.bits < 16) elements += 2 * m.width() + m.query();  // errors e
+  if (quant.value.bits < 16) elements += m.key_value();
+  return {elements, m.heads()};
 }
 
-int64_t layer_elements(const data::LlamaConfig& m) {
-  int64_t rows = 0;
-  for (int64_t r : layer_rows(m)) rows += r;
-  return rows * m.hidden_size;
+int64_t cache_bytes(const CacheSize& cache, int64_t compute) {
+  return cache.compute * compute + cache.fp32 * kFloat;
 }
 
-int64_t shard_elements(const data::LlamaConfig& m, int world_size) {
-  int64_t rows = 2 * dist::RowPartition(m.vocab_size, world_size).count(0);
-  for (int64_t r : layer_rows(m)) rows += m.num_layers * dist::RowPartition(r, world_size).count(0);
-  return rows * m.hidden_size;
+// What a product of bf16 matrices that sums over `depth` takes for itself on each thread; of fp32 matrices
+// nothing. Measured with oneDNN 3.10 and AMX, depths 128 to 32000: 160 to 195 bytes for each, up to 0.45 MiB.
+int64_t product_scratch(int64_t depth, int64_t compute, int threads) {
+  return compute == kFloat ? 0 : threads * std::min(192 * depth, int64_t{1} << 19);
 }
 
-// The largest pair of units that stand next to each other in a walk: layer and layer, or layer and head.
-int64_t gathered_bytes(const data::LlamaConfig& m, int64_t storage, int64_t compute, int world_size) {
-  const int64_t layer = layer_elements(m);
-  const int64_t head = m.vocab_size * m.hidden_size;
-  const int64_t converted = storage == compute ? 0 : std::max(layer, head) * compute;
-  if (world_size == 1) return converted;
-  return (layer + std::max(m.num_layers > 1 ? layer : 0, head)) * storage + converted;
+// LibTorch's attention: blocks of scores and of their gradients in fp32 on each thread, in bf16 besides.
+int64_t attention_scratch(int64_t length, int64_t compute, int threads) {
+  const int64_t rows = length >= 768 ? 256 : length >= 192 ? 64 : 32;
+  const int64_t columns = std::min<int64_t>(length, 512);
+  return threads * rows * columns * (2 * kFloat + (compute == kFloat ? 0 : 3 * compute));
 }
 
-// Per token, in elements: layer inputs, then the tensors of one layer alive at the widest point of its
-// backward pass.
-int64_t activation_elements_per_token(const data::LlamaConfig& m) {
-  const int64_t heads = m.num_heads * m.head_dim;
-  const int64_t kv = m.num_kv_heads * m.head_dim;
-  const int64_t kept = 4 * m.hidden_size + 4 * heads + 4 * kv + 2 * m.intermediate_size;
-  const int64_t backward =
-      std::max(4 * m.intermediate_size + 2 * m.hidden_size, 8 * heads + 4 * m.hidden_size);
-  return (m.num_layers + 1) * m.hidden_size + kept + backward;
+// The widest moment of a layer's backward pass beyond its cache.
+int64_t backward_bytes(const ModelSizes& m, const BatchConfig& batch, int64_t compute, int threads) {
+  const int64_t bytes = batch.micro_batch * batch.sequence_length * compute;
+  const int64_t repeated = m.repeats_keys() ? 2 * m.query() : 0;
+  // Gradients coming in and going out, and: gradients of gate, up and their common input;
+  const int64_t mlp =
+      bytes * (3 * m.width() + 2 * m.intermediate()) + product_scratch(m.intermediate(), compute, threads);
+  // attention's own gradients with those of its output, keys and values repeated for their query heads.
+  const int64_t attention = bytes * (2 * m.width() + 4 * m.query() + repeated) +
+                            attention_scratch(batch.sequence_length, compute, threads);
+  return std::max(mlp, attention);
+}
+
+// Buffers of two neighbouring units, one for even and one for odd numbers.
+int64_t slot_bytes(const ModelSizes& m, int64_t storage) {
+  std::array<int64_t, 2> largest = {m.layer_elements(), m.layers() > 1 ? m.layer_elements() : 0};
+  int64_t& with_head = largest[static_cast<size_t>(m.layers() % 2)];
+  with_head = std::max(with_head, m.head_elements());
+  return (largest[0] + largest[1]) * storage;
+}
+
+int64_t gathered_bytes(const ModelSizes& m, const ElementSizes& bytes, const Placement& p) {
+  const int64_t converted =
+      bytes.storage == bytes.compute ? 0 : std::max(m.layer_elements(), m.head_elements()) * bytes.compute;
+  const bool one_host = p.world_size == p.local_world_size;
+  if (p.world_size == 1 || (one_host && p.shares_gathered)) return converted;
+  const bool shared = p.shares_gathered && p.world_size % p.local_world_size == 0;
+  return slot_bytes(m, bytes.storage) / (shared ? p.local_world_size : 1) + converted;
+}
+
+// Numbers in the rotations that learn.
+int64_t learned_elements(const ModelSizes& m, const RotationConfig& rotation) {
+  const bool r1 = rotation.r1 == RotationKind::kLearned;
+  const bool r2 = rotation.r2 == RotationKind::kLearned;
+  return (r1 ? m.width() * m.width() : 0) + (r2 ? m.layers() * m.head_dim() * m.head_dim() : 0);
+}
+
+// The Cayley step, which comes after the last micro-batch and the reduction and needs more than that.
+int64_t update_bytes(const ModelSizes& m, const Config& config, int world_size) {
+  const bool r1 = config.rotation.r1 == RotationKind::kLearned;
+  const int64_t one = (r1 ? m.width() * m.width() : m.head_dim() * m.head_dim()) * kFloat;
+  const int64_t all = learned_elements(m, config.rotation) * kFloat;
+  // Directions, gathered columns, own columns; the new matrix and what retract() makes around it.
+  return 2 * all + all / world_size + 6 * one;
 }
 
 }  // namespace
 
-MemoryPlan plan_memory(const data::LlamaConfig& m, const Config& config, int64_t storage_bytes,
-                       int64_t compute_bytes, int world_size) {
-  MemoryPlan plan;
+Placement on_hosts(int world_size, int local_world_size, int64_t threads) {
+  const int share = static_cast<int>(std::thread::hardware_concurrency()) / local_world_size;
+  return {.world_size = world_size,
+          .local_world_size = local_world_size,
+          .threads = threads > 0 ? static_cast<int>(threads) : std::max(1, share),
+          .process = kProcess};
+}
+
+MemoryPlan plan_memory(const data::LlamaConfig& model, const Config& config, const ElementSizes& bytes,
+                       const Placement& placement, bool keep_activations) {
+  const ModelSizes m(model);
   const int64_t tokens = config.batch.micro_batch * config.batch.sequence_length;
   const int64_t chunk = std::min(config.compute.loss_chunk, config.batch.sequence_length);
-  plan.shard = shard_elements(m, world_size) * storage_bytes;
-  plan.gathered = gathered_bytes(m, storage_bytes, compute_bytes, world_size);
-  // fp32 copies of both factors of a moment, besides the tensors in the compute dtype.
-  plan.activations = tokens * (activation_elements_per_token(m) * compute_bytes + 2 * m.hidden_size * 4);
-  plan.loss = chunk * m.vocab_size * (4 + 2 * compute_bytes) + 4 * tokens * m.hidden_size * compute_bytes;
-  const int64_t matrices = m.hidden_size * m.hidden_size + m.num_layers * m.head_dim * m.head_dim;
-  // X, M, its direction and momentum whole; the iteration's temporaries (at most 8 matrices of one rotation's
-  // size); the copy in the compute dtype.
-  plan.rotations = matrices * (4 * 4 + compute_bytes) + 8 * 4 * m.hidden_size * m.hidden_size;
+  const CacheSize cache = cache_size(m, config.quant);
+  const int64_t per_layer = keep_activations ? cache_bytes(cache, bytes.compute) : m.width() * bytes.compute;
+  MemoryPlan plan;
+  plan.process = placement.process;
+  plan.shard = m.shard_elements(placement.world_size) * bytes.storage;
+  plan.gathered = gathered_bytes(m, bytes, placement);
+  // In fp32 the network looks through the rotations themselves.
+  plan.rotations = m.rotation_elements() * (kFloat + (bytes.compute == kFloat ? 0 : bytes.compute));
+  plan.optimizer = (m.rotation_elements() + learned_elements(m, config.rotation)) * kFloat;
+  plan.keeps_activations = keep_activations;
+  plan.activations = tokens * m.layers() * per_layer;
+  plan.loss = chunk * m.vocabulary() * bytes.compute + 4 * tokens * m.width() * bytes.compute +
+              product_scratch(m.vocabulary(), bytes.compute, placement.threads);
+  plan.layer = backward_bytes(m, config.batch, bytes.compute, placement.threads) +
+               tokens * (cache_bytes(cache, bytes.compute) - per_layer);
+  plan.update = update_bytes(m, config, placement.world_size);
+  if (placement.loads_here) {
+    plan.load = dist::RowPartition(m.vocabulary(), placement.world_size).count(0) * m.width() *
+                (bytes.storage + kFloat);
+  }
   return plan;
 }
 
+MemoryPlan choose_plan(const data::LlamaConfig& model, const Config& config, const ElementSizes& bytes,
+                       const Placement& placement, int64_t available) {
+  const MemoryPlan kept = plan_memory(model, config, bytes, placement, true);
+  const Activations asked = config.compute.activations;
+  const bool fits = static_cast<double>(kept.total()) <= kKeepBelow * static_cast<double>(available);
+  if (asked == Activations::kKeep || (asked == Activations::kAuto && fits)) return kept;
+  return plan_memory(model, config, bytes, placement, false);
+}
+
+int64_t MemoryPlan::total() const {
+  const int64_t running =
+      gathered + rotations + optimizer + std::max(activations + std::max(loss, layer), update);
+  return process + shard + std::max(running, load);
+}
+
 std::string MemoryPlan::describe() const {
+  const auto text = [](int64_t n) { return humanize_bytes(static_cast<uint64_t>(n)); };
   return fmt::format(
-      "{} (weights {}, gathered {}, activations {}, loss {}, rotations {})",
-      humanize_bytes(static_cast<uint64_t>(total())), humanize_bytes(static_cast<uint64_t>(shard)),
-      humanize_bytes(static_cast<uint64_t>(gathered)), humanize_bytes(static_cast<uint64_t>(activations)),
-      humanize_bytes(static_cast<uint64_t>(loss)), humanize_bytes(static_cast<uint64_t>(rotations)));
+      "{} (weights {}, gathered {}, {} activations {}, one layer {}, loss {}, rotations {}, optimizer {}, "
+      "update {})",
+      text(total()), text(shard), text(gathered), keeps_activations ? "kept" : "recomputed",
+      text(activations), text(layer), text(loss), text(rotations), text(optimizer), text(update));
 }
 
 int64_t available_memory() {

@@ -34,6 +34,7 @@ trainer::Job open_job(dist::Communicator& comm, const dist::Arguments& arguments
   dist::collectively(
       comm, [&] { job = trainer::open_job(config, comm.world_size(), local_world_size, fast_bf16); });
   dist::set_threads(comm, config.compute.threads);
+  comm.set_timeout(config.compute.collective_timeout);
   return std::move(*job);
 }
 

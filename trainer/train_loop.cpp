@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "data/atomic_file.h"
+#include "data/folder_lock.h"
 #include "dist/collectives.h"
 #include "model/quant_config.h"
 #include "model/sharded_batches.h"
@@ -53,6 +54,7 @@ class Run {
   void load_weights();
   void start();
   StepResult step();
+  void save(bool run_ends);
   void report(const StepResult& result, double seconds);
   void evaluate();
   void finish();
@@ -76,6 +78,7 @@ class Run {
   StopSignal& stop_;
   std::ostream* out_;
   std::optional<Progress> progress_;
+  std::optional<data::FolderLock> lock_;  // rank 0
   std::optional<MetricsWriter> metrics_;  // rank 0
   DataOrder order_;
   std::string fingerprint_;
@@ -93,6 +96,7 @@ void Run::prepare_output() {
     std::error_code error;
     std::filesystem::create_directories(folder, error);
     check(!error, "{}: cannot make this folder below output_dir ({})", folder.string(), error.message());
+    lock_.emplace(job_.config.output_dir);
     fingerprint_ = job_.files->fingerprint();
   });
 }
@@ -115,6 +119,7 @@ void Run::start() {
   settings_.cayley = {config.optimizer.iterations, config.optimizer.momentum, config.optimizer.clip_norm,
                       config.optimizer.retract_above};
   settings_.compute_dtype = job_.compute_dtype;
+  settings_.keep_activations = job_.memory.keeps_activations;
   state_ = start_state(comm_, config, job_.model, fingerprint_, out_);
   first_step_ = state_.step;
   on_rank_0([&] {
@@ -136,6 +141,15 @@ StepResult Run::step() {
         batch.micro_batch, job_.model.vocab_size, comm_.rank(), comm_.world_size());
   });
   return train_step(comm_, network_, *weights_, state_, input, settings_);
+}
+
+void Run::save(bool run_ends) {
+  try {
+    save_checkpoint(comm_, job_.config, state_, fingerprint_);
+  } catch (const AgreedError& error) {
+    if (run_ends || job_.config.checkpoint.stop_on_error) throw;
+    say(fmt::format("warning: no checkpoint after step {}: {}", state_.step, error.what()));
+  }
 }
 
 void Run::report(const StepResult& result, double seconds) {
@@ -210,7 +224,7 @@ Outcome Run::run() {
     const StepResult result = step();
     report(result, seconds_since(begin));
     stopped = result.stop_requested;
-    if (stopped || is_due(config.checkpoint.every)) save_checkpoint(comm_, config, state_, fingerprint_);
+    if (stopped || is_due(config.checkpoint.every)) save(stopped);
     const bool last = state_.step == config.optimizer.steps;
     if ((last || !stopped) && evaluation_is_due()) evaluate();
   }

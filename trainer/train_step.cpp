@@ -5,29 +5,43 @@
 #include <ATen/ops/tensor.h>
 
 #include <cmath>
+#include <utility>
 
 #include "core/error.h"
 #include "dist/collectives.h"
+#include "trainer/non_finite.h"
 
 namespace spq::trainer {
 namespace {
 
+// What layer_forward keeps in `cache`, from the layer's input alone and without its last product.
+void recompute(const model::LayerContext& context, const model::LayerWeights& layer,
+               const model::LayerFrames& frames, model::LayerCache& cache) {
+  at::Tensor x = model::qkv_input(context, frames, cache.h, &cache);
+  x = model::output_input(context, layer, frames, x, &cache);
+  x = model::after_attention(layer, cache.h, x, &cache);
+  x = model::gate_up_input(context, frames, x, &cache);
+  model::down_input(context, layer, frames, x, &cache);
+}
+
 // Loss of one micro-batch; adds its moments. Layers are visited up and down once, each gathered just before
-// its use by the weight source; on the way down each is recomputed from its saved input (activation memory:
-// one [T, d] per layer).
+// its use by the weight source. From the way up to the way down a layer keeps all that its gradient needs,
+// or its input only, one [T, d], from which the rest is computed again: the same bits.
 double forward_backward(const model::Network& network, model::WeightSource& weights, const at::Tensor& ids,
-                        double grad_scale, const Moments& moments) {
+                        double grad_scale, const Moments& moments, bool keep_activations) {
   const int64_t num_layers = network.config.num_layers;
   const bool empty = ids.size(0) == 0;  // no sequence left for this rank: it only takes part in the gathers
   const model::LayerContext context = network.context(ids.size(0), ids.size(1));
   weights.begin_walk(model::Walk::kForwardBackward);
 
-  std::vector<at::Tensor> inputs;  // of each layer [T, d]
-  at::Tensor h = weights.embed(ids.reshape({-1}));
+  std::vector<model::LayerCache> caches;            // of each layer
+  at::Tensor h = weights.embed(ids.reshape({-1}));  // [T, d]
   for (int64_t l = 0; l < num_layers; ++l) {
     const model::LayerWeights& layer = weights.layer(l);
-    inputs.push_back(h);
-    if (!empty) h = model::layer_forward(context, layer, network.frames.layer(l), h, /*cache=*/nullptr);
+    if (empty) continue;
+    model::LayerCache& cache = caches.emplace_back();
+    cache.h = h;
+    h = model::layer_forward(context, layer, network.frames.layer(l), h, keep_activations ? &cache : nullptr);
   }
 
   model::LossResult loss;
@@ -37,13 +51,13 @@ double forward_backward(const model::Network& network, model::WeightSource& weig
   }
   h.reset();
 
-  at::Tensor grad = loss.grad;  // [T, d]
+  at::Tensor grad = std::move(loss.grad);  // [T, d]
   for (int64_t l = num_layers - 1; l >= 0; --l) {
     const model::LayerWeights& layer = weights.layer(l);
     if (empty) continue;
-    model::LayerCache cache;
-    model::layer_forward(context, layer, network.frames.layer(l), inputs.back(), &cache);
-    inputs.pop_back();
+    model::LayerCache cache = std::move(caches.back());
+    caches.pop_back();
+    if (!keep_activations) recompute(context, layer, network.frames.layer(l), cache);
     model::LayerMoments layer_moments = moments.layer(l);
     grad = model::layer_backward(context, layer, cache, grad, layer_moments);
   }
@@ -62,18 +76,11 @@ StepResult reduce(dist::Communicator& comm, Moments& moments, double loss_sum, c
   return result;
 }
 
-void refuse_non_finite(const StepResult& result, Moments& moments, int64_t step) {
-  if (!std::isfinite(result.loss)) {
-    throw AgreedError(
-        fmt::format("step {}: the loss is {}; nothing was updated, the last checkpoint is still good",
-                    step + 1, std::abs(result.loss)));  // no sign before nan
-  }
-  if (!at::isfinite(moments.flat()).all().item<bool>()) {
-    throw AgreedError(
-        fmt::format("step {}: the gradient of a rotation is not finite; nothing was updated, the last "
-                    "checkpoint is still good",
-                    step + 1));
-  }
+// What is wrong with a reduced step, the same on every rank; empty: nothing.
+std::string non_finite_part(const StepResult& result, Moments& moments) {
+  if (!std::isfinite(result.loss)) return fmt::format("the loss is {}", std::abs(result.loss));  // no -nan
+  if (!at::isfinite(moments.flat()).all().item<bool>()) return "the gradient of a rotation is not finite";
+  return "";
 }
 
 }  // namespace
@@ -86,11 +93,15 @@ StepResult train_step(dist::Communicator& comm, model::Network& network, model::
   const double grad_scale = 1.0 / static_cast<double>(input.global_predictions);
   double loss_sum = 0;
   for (const at::Tensor& ids : input.micro_batches) {
-    loss_sum += forward_backward(network, weights, ids, grad_scale, moments);
+    loss_sum += forward_backward(network, weights, ids, grad_scale, moments, settings.keep_activations);
   }
 
   StepResult result = reduce(comm, moments, loss_sum, input);
-  refuse_non_finite(result, moments, state.step);
+  if (const std::string problem = non_finite_part(result, moments); !problem.empty()) {
+    throw AgreedError(fmt::format(
+        "step {}: {} (first seen: {}); nothing was updated, the last checkpoint is still good",
+        state.step + 1, problem, find_non_finite(comm, network, weights, state, input, settings)));
+  }
 
   std::vector<at::Tensor> x = learned_matrices(state.rotations, settings.learned);
   std::vector<at::Tensor> momentum = learned_matrices(state.momentum, settings.learned);

@@ -42,12 +42,13 @@ struct StepSettings {
   Learned learned;
   CayleyOptions cayley;
   at::ScalarType compute_dtype = at::kFloat;
+  bool keep_activations = false;  // from forward to backward; false: recomputed. Same bits, local to a rank
 };
 
 /// Forward and backward over the micro-batches with the rotations of `state`, reduction over ranks, Cayley
 /// step. `network` is everything but the frames, which are made here. All ranks hold the same bits in `state`
-/// before and after. A loss or moment that is not finite on any rank is a AgreedError on every rank,
-/// before anything is changed.
+/// before and after. A loss or moment that is not finite on any rank is an AgreedError on every
+/// rank that says where it was first seen, before anything is changed.
 StepResult train_step(dist::Communicator& comm, model::Network& network, model::WeightSource& weights,
                       TrainState& state, const StepInput& input, const StepSettings& settings);
 

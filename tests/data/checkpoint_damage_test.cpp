@@ -1,4 +1,5 @@
 // Checkpoints that were changed after they were written, by accident or with the seal made good again.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <hdf5.h>
@@ -57,22 +58,17 @@ class DamagedCheckpoint : public ::testing::Test {
   const Checkpoint checkpoint_ = example_checkpoint();
 };
 
-TEST_F(DamagedCheckpoint, NoFlippedByteChangesWhatIsRead) {
+TEST_F(DamagedCheckpoint, FlippedByteIsDetectedWhereverItIs) {
   const size_t size = fs::file_size(path_);
-  std::vector<size_t> positions(100);
-  for (size_t i = 0; i < positions.size(); ++i) positions[i] = i;
   std::mt19937_64 random(1);
-  while (positions.size() < 400) positions.push_back(random() % size);
   size_t refused = 0;
-  for (const size_t position : positions) {
-    const char mask = static_cast<char>(1 << (random() % 8));
+  for (size_t position = 0; position < size; ++position) {
+    const auto mask = static_cast<char>(1 << (random() % 8));
     flip_byte(path_, position, mask);
-    const std::string error =
-        error_of([&] { EXPECT_TRUE(same(read_checkpoint(path_), checkpoint_)) << "byte " << position; });
-    if (!error.empty()) ++refused;
+    if (!error_of([&] { read_checkpoint(path_); }).empty()) ++refused;
     flip_byte(path_, position, mask);
   }
-  EXPECT_EQ(refused, positions.size());  // the seal covers every byte
+  EXPECT_EQ(refused, size);
   EXPECT_TRUE(same(read_checkpoint(path_), checkpoint_));
 }
 
@@ -98,9 +94,12 @@ TEST_F(DamagedCheckpoint, OtherFilesAreRefused) {
   EXPECT_THAT(reading_error(), HasSubstr("is a folder"));
 }
 
-TEST_F(DamagedCheckpoint, AnotherVersionIsNamed) {
-  set_number("version", 2);
-  EXPECT_THAT(reading_error(), HasSubstr("checkpoint version 2, this program reads 1"));
+TEST_F(DamagedCheckpoint, OlderOrNewerVersionIsRefusedByName) {
+  for (const int64_t version : {0, 2, 1000000}) {
+    set_number("version", version);
+    EXPECT_THAT(reading_error(),
+                HasSubstr(fmt::format("checkpoint version {}, this program reads 1", version)));
+  }
 }
 
 TEST_F(DamagedCheckpoint, FletcherChecksumGuardsEachChunk) {

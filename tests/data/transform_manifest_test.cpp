@@ -21,7 +21,12 @@ TransformManifest example() {
   manifest.r2_sha256 = std::string(64, '2');
   manifest.r3_online = true;
   manifest.r4 = {.block = 56, .factor = 28};
-  manifest.weights = {.method = "gptq", .bits = 4, .group_size = 32, .symmetric = false};
+  manifest.weights = {.method = "gptq",
+                      .bits = 4,
+                      .other_bits = {{"down_proj", 8}},
+                      .group_size = 32,
+                      .symmetric = false,
+                      .integers = true};
   manifest.source_fingerprint = std::string(64, 'f');
   manifest.spq_version = "0.1.0";
   return manifest;
@@ -68,7 +73,7 @@ TEST(TransformManifest, SaysThatAFoldedTransformIsNeededOnline) {
 }
 
 TEST(TransformManifest, RefusesWhatItDoesNotUnderstand) {
-  EXPECT_THAT(error_after([](json& f) { f["version"] = 2; }), HasSubstr("'version' is 2, expected 1"));
+  EXPECT_THAT(error_after([](json& f) { f["version"] = 1; }), HasSubstr("'version' is 1, expected 2"));
   EXPECT_THAT(error_after([](json& f) { f["r5"] = true; }), HasSubstr("unknown key 'r5'"));
   EXPECT_THAT(error_after([](json& f) { f["r1"]["seed"] = 1; }), HasSubstr("r1: unknown key 'seed'"));
   EXPECT_THAT(error_after([](json& f) { f.erase("r3"); }), HasSubstr("no key 'r3'"));
@@ -86,6 +91,10 @@ TEST(TransformManifest, RefusesValuesOutOfRange) {
   EXPECT_THAT(error_after([](json& f) { f["r4"]["factor"] = 3; }),
               HasSubstr("r4: 'factor' is 3, expected a divisor of the block 56"));
   EXPECT_THAT(error_after([](json& f) { f["weights"]["bits"] = 16; }), HasSubstr("weights: 'bits' is 16"));
+  EXPECT_THAT(error_after([](json& f) { f["weights"]["other_bits"]["down_proj"] = 9; }),
+              HasSubstr("other_bits: 'down_proj' is 9, expected 2 to 8, or 16"));
+  EXPECT_THAT(error_after([](json& f) { f["weights"]["other_bits"]["lm_head"] = 8; }),
+              HasSubstr("other_bits: unknown key 'lm_head'"));
   EXPECT_THAT(error_after([](json& f) { f["weights"]["group_size"] = 0; }),
               HasSubstr("weights: 'group_size' is 0"));
 }
@@ -97,7 +106,8 @@ TEST(TransformManifest, RefusesARotationBeforeNormsThatAreNotFolded) {
 TEST(TransformManifest, TellsInWordsWhatWasDone) {
   EXPECT_EQ(
       describe(example()),
-      "norms folded, R1 merged, R2 merged, R4 folded into down_proj, weights quantized to 4 bits by gptq");
+      "norms folded, R1 merged, R2 merged, R4 folded into down_proj, weights quantized to 4 bits by gptq, "
+      "down_proj to 8");
   EXPECT_EQ(describe({}), "nothing");
 }
 

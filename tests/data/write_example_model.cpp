@@ -20,11 +20,13 @@ int main(int count, char** arguments) {
   const std::filesystem::path folder = arguments[1];
   std::filesystem::create_directory(folder / "source");
   std::ofstream(folder / "source" / "config.json") << R"({"model_type": "llama"})";
-  const std::vector<spq::data::TensorSpec> tensors = {
+  const spq::data::ModelWriter::ShardSpec tensors = {
       {"f32", at::kFloat, {3, 5}},  {"f16", at::kHalf, {7}}, {"f64", at::kDouble, {2}},
       {"i64", at::kLong, {1, 4}},   {"i8", at::kChar, {11}}, {"bf16", at::kBFloat16, {9}},
       {"empty", at::kFloat, {0, 2}}};
-  spq::data::ModelWriter writer(folder / "source", folder / "model", tensors, /*max_shard_bytes=*/100);
+  const auto half = tensors.begin() + 3;
+  spq::data::ModelWriter writer(folder / "source", folder / "model",
+                                {{tensors.begin(), half}, {half, tensors.end()}}, "example: 1\n");
   for (const auto& t : tensors) writer.write(t.name, counting(t.dtype, t.shape));
   writer.finish();
   return 0;

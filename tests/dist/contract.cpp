@@ -7,31 +7,16 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
 #include <ostream>
 #include <vector>
 
 #include "core/error.h"
 #include "dist/collectives.h"
+#include "tests/dist/contract_tools.h"
 
 namespace spq::dist::testing {
 
 namespace {
-
-bool same_bytes(const at::Tensor& a, const at::Tensor& b) {
-  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
-  return a.nbytes() == 0 || std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0;
-}
-
-/// A [num_rows, width] matrix whose values all differ by place and by `seed`, the same on every rank.
-at::Tensor numbered(int64_t num_rows, int64_t width, at::ScalarType dtype, int64_t seed = 0) {
-  return at::arange(num_rows * width, at::kDouble).add_(1000 * seed).reshape({num_rows, width}).to(dtype);
-}
-
-/// This rank's rows in memory of their own.
-at::Tensor own_rows(const Communicator& comm, const at::Tensor& whole, const RowPartition& rows) {
-  return whole.narrow(0, rows.begin(comm.rank()), rows.count(comm.rank())).clone();
-}
 
 void expect_gather(Communicator& comm, int64_t num_rows, int64_t width, at::ScalarType dtype) {
   SCOPED_TRACE(fmt::format("{} rows of {} {} values", num_rows, width, c10::toString(dtype)));
@@ -151,7 +136,7 @@ at::Tensor summands(int rank, int64_t length, at::ScalarType dtype) {
 
 void sums_in_rank_order_bit_for_bit(Communicator& comm) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
-    for (const int64_t length : {1000, 37, 2, 0}) {
+    for (const int64_t length : {30000, 1000, 37, 2, 0}) {
       at::Tensor expected = summands(0, length, dtype);
       for (int r = 1; r < comm.world_size(); ++r) expected.add_(summands(r, length, dtype));
       at::Tensor tensor = summands(comm.rank(), length, dtype);
@@ -201,6 +186,14 @@ void fails_with_the_same_text_on_every_rank(Communicator& comm) {
   comm.barrier();  // still usable
 }
 
+void works_the_same_with_a_timeout(Communicator& comm) {
+  comm.set_timeout(30);
+  comm.barrier();
+  expect_gather(comm, 7, 3, at::kFloat);
+  comm.set_timeout(0);
+  comm.barrier();
+}
+
 void counts_the_ranks_of_this_host(Communicator& comm) {
   EXPECT_EQ(local_world_size(comm), comm.world_size());  // all test ranks are on one machine
 }
@@ -220,6 +213,11 @@ constexpr std::array kCases = {
     ContractCase{"SumsMatricesInPlace", sums_matrices_in_place},
     ContractCase{"GathersTextsOfAnyLength", gathers_texts_of_any_length},
     ContractCase{"FailsWithTheSameTextOnEveryRank", fails_with_the_same_text_on_every_rank},
+    ContractCase{"GathersUnitsOneAheadUpAndDown", gathers_units_one_ahead_up_and_down},
+    ContractCase{"GathersUnitsBesideOtherCollectives", gathers_units_beside_other_collectives},
+    ContractCase{"KeepsStoresApartAndWorksAfterTheirEnd", keeps_stores_apart_and_works_after_their_end},
+    ContractCase{"CopiesNoGatheredUnitThatIsResident", copies_no_gathered_unit_that_is_resident},
+    ContractCase{"WorksTheSameWithATimeout", works_the_same_with_a_timeout},
     ContractCase{"CountsTheRanksOfThisHost", counts_the_ranks_of_this_host},
 };
 

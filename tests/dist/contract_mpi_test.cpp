@@ -4,11 +4,15 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include <limits>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "core/error.h"
+#include "dist/collectives.h"
 #include "dist/mpi_communicator.h"
+#include "dist/mpi_window.h"
 #include "tests/dist/contract.h"
 
 namespace spq::dist::testing {
@@ -25,7 +29,26 @@ TEST_P(Mpi, KeepsTheContract) {
 
 TEST_P(Mpi, KeepsTheContractWithMessagesInPieces) {
   MpiSession session;
-  const auto comm = make_mpi_communicator(session, 1001);  // no divisor of any size in the cases
+  const auto comm =
+      make_mpi_communicator(session, {.max_message_bytes = 1001});  // no divisor of any size in the cases
+  GetParam().body(*comm);
+}
+
+TEST_P(Mpi, KeepsTheContractOnNodesOfTwoRanks) {  // 3 ranks: nodes of 2 and 1
+  MpiSession session;
+  const auto comm = make_mpi_communicator(session, {.ranks_per_node = 2});
+  GetParam().body(*comm);
+}
+
+TEST_P(Mpi, KeepsTheContractOnNodesOfOneRank) {
+  MpiSession session;
+  const auto comm = make_mpi_communicator(session, {.ranks_per_node = 1});
+  GetParam().body(*comm);
+}
+
+TEST_P(Mpi, KeepsTheContractWithoutRoomToShare) {
+  MpiSession session;
+  const auto comm = make_mpi_communicator(session, {.max_shared_bytes = 100});
   GetParam().body(*comm);
 }
 
@@ -102,6 +125,73 @@ TEST(MpiCommunicator, ReportsAMessageThatIsShorterThanExpected) {
     EXPECT_NE(std::string(error.what()).find("24 expected"), std::string::npos) << error.what();
   }
   EXPECT_THROW(comm->barrier(), Error) << "the communicator is dead after a failure";
+}
+
+/// The ranks that see what rank 0 writes into its gathered unit.
+std::vector<bool> ranks_that_see_the_memory_of_rank_0(Communicator& comm) {
+  const RowPartition rows(8, comm.world_size());
+  std::vector<ShardUnit> units;
+  units.push_back({{at::zeros({rows.count(comm.rank()), 5}, at::kFloat), rows}});
+  const auto store = comm.make_shards(std::move(units));
+  const GatheredUnit gathered = store->gather(0);
+  for (const auto& work : gathered.works) work->wait();
+  comm.barrier();
+  if (comm.rank() == 0) gathered.matrices[0].fill_(7);
+  comm.barrier();
+  const bool sees = gathered.matrices[0][7][4].item<float>() == 7;
+  std::vector<bool> found;
+  for (const std::string& text : gather_texts(comm, sees ? "yes" : "no")) found.push_back(text == "yes");
+  store->drop(0);
+  return found;
+}
+
+TEST(MpiShards, LieOnceInMemoryOnOneNode) {
+  MpiSession session;
+  const auto comm = make_mpi_communicator(session);
+  const std::vector<bool> everybody(static_cast<size_t>(comm->world_size()), true);
+  EXPECT_EQ(ranks_that_see_the_memory_of_rank_0(*comm), everybody);
+}
+
+TEST(MpiShards, AreGatheredOncePerNode) {
+  MpiSession session;
+  const auto comm = make_mpi_communicator(session, {.ranks_per_node = 2});
+  if (comm->world_size() != 4) GTEST_SKIP() << "for two nodes of two ranks";
+  EXPECT_EQ(ranks_that_see_the_memory_of_rank_0(*comm), (std::vector<bool>{true, true, false, false}));
+}
+
+TEST(MpiShards, StayPrivateOnNodesOfDifferentSizes) {
+  MpiSession session;
+  const auto comm = make_mpi_communicator(session, {.ranks_per_node = 2});
+  if (comm->world_size() != 3) GTEST_SKIP() << "for nodes of two ranks and one";
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(ranks_that_see_the_memory_of_rank_0(*comm), (std::vector<bool>{true, false, false}));
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  const bool named = said.find("different numbers of ranks (2, 1)") != std::string::npos;
+  EXPECT_EQ(named, comm->rank() == 0) << said;
+}
+
+TEST(MpiShards, StayPrivateWithoutRoomAndRankZeroSaysWhatIsMissing) {
+  MpiSession session;
+  const auto comm = make_mpi_communicator(session, {.max_shared_bytes = 1024});
+  if (comm->world_size() == 1) GTEST_SKIP() << "one rank shares nothing";
+  ::testing::internal::CaptureStderr();
+  std::vector<bool> only_rank_0(static_cast<size_t>(comm->world_size()), false);
+  only_rank_0[0] = true;
+  EXPECT_EQ(ranks_that_see_the_memory_of_rank_0(*comm), only_rank_0);
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  const bool named =
+      said.find("4.0 KiB of shared memory needed, at most 1.0 KiB allowed") != std::string::npos;
+  EXPECT_EQ(named, comm->rank() == 0) << said;
+}
+
+TEST(MpiWindow, NamesTheFolderWhatIsNeededAndWhatIsFree) {
+  MpiSession session;
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  EXPECT_EQ(MpiWindow::problem(4096, most), "");
+  const std::string problem = MpiWindow::problem(int64_t{1} << 60, most);
+  EXPECT_TRUE(problem.starts_with("/")) << problem;
+  EXPECT_NE(problem.find("of shared memory needed"), std::string::npos) << problem;
+  EXPECT_NE(problem.find(" free"), std::string::npos) << problem;
 }
 
 }  // namespace

@@ -3,12 +3,18 @@
 //   abort:    the last rank reports a failure while the others wait for it.
 //   unwind:   the last rank leaves the session's scope with an exception while the others wait for it.
 //   truncate: the last rank sends more than the others expect; their failure ends the job.
+//   late:     rank 1 comes after a while, but within the timeout.
+//   absent:   rank 1 lives on but never comes to a gather.
+//   stop:     rank 1 stops itself before a gather.
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -33,12 +39,23 @@ void send_too_much(Communicator& comm, bool last) {
   comm.all_to_all(send, receive);
 }
 
+void gather_without_rank_1(Communicator& comm, const std::string& mode) {
+  comm.set_timeout(mode == "late" ? 30 : 1);
+  if (comm.rank() == 1 && mode == "stop") raise(SIGSTOP);
+  if (comm.rank() == 1) std::this_thread::sleep_for(std::chrono::seconds(mode == "late" ? 1 : 600));
+  const spq::dist::RowPartition rows(6, comm.world_size());
+  const at::Tensor whole = at::zeros({6, 100}, at::kFloat);
+  comm.all_gather_rows(at::zeros({rows.count(comm.rank()), 100}, at::kFloat), whole, rows)->wait();
+}
+
 void take_part(Communicator& comm, const std::string& mode) {
   const bool last = comm.rank() == comm.world_size() - 1;
   const auto texts = spq::dist::gather_texts(comm, mode);
   spq::check(texts.front() == mode, "found {}, expected {}", texts.front(), mode);
   if (mode == "truncate") send_too_much(comm, last);
-  if (last && mode != "clean") {
+  if (mode == "late" || mode == "absent" || mode == "stop") {
+    gather_without_rank_1(comm, mode);
+  } else if (last && mode != "clean") {
     say(comm, "fails");
     if (mode == "abort") comm.abort("told to");
     if (mode == "unwind") spq::fail("told to");

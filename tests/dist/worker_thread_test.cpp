@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <latch>
+#include <thread>
 #include <vector>
 
 #include "core/error.h"
@@ -73,6 +74,27 @@ TEST(WorkerThread, RunsNothingAfterAFailureAndSaysWhy) {
   EXPECT_EQ(failure_of(*second), "not done because an earlier collective failed: line is down");
   EXPECT_EQ(failure_of(*third), "not done because an earlier collective failed: line is down");
   EXPECT_FALSE(ran);
+}
+
+TEST(WorkerThread, LooksAroundAgainAndAgainWhileIdle) {
+  std::latch looked(2);
+  std::atomic<int> left = 2;
+  WorkerThread worker([&] {
+    if (left-- > 0) looked.count_down();
+  });
+  looked.wait();
+  worker.run([] {})->wait();
+}
+
+TEST(WorkerThread, FailsWhenLookingAroundFails) {
+  std::atomic<int> looks = 0;
+  WorkerThread worker([&] {
+    ++looks;
+    fail("nobody there");
+  });
+  while (looks == 0) std::this_thread::yield();
+  EXPECT_EQ(failure_of(*worker.run([] {})), "not done because an earlier collective failed: nobody there");
+  EXPECT_EQ(looks, 1);
 }
 
 }  // namespace

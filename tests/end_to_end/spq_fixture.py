@@ -126,9 +126,12 @@ class Workspace:
     def output(self, name):
         return self.folder / name
 
-    def config(self, name, changes=None, settings=None):
+    def config(self, name, changes=None):
         """Writes name.yaml whose output_dir is output(name); changes maps dotted keys to values."""
-        tree = copy.deepcopy(settings or self.settings) | {"output_dir": str(self.output(name))}
+        return self.write_config(name, self.settings | {"output_dir": str(self.output(name))}, changes)
+
+    def write_config(self, name, settings, changes=None):
+        tree = copy.deepcopy(settings)
         for key, value in (changes or {}).items():
             *sections, leaf = key.split(".")
             branch = tree

@@ -1,4 +1,4 @@
-"""Runs the real spq-train, alone or under mpirun. The environment (set by ctest) says where both are."""
+"""Runs the real programs, alone or under mpirun. The environment (set by ctest) says where they are."""
 import os
 import signal
 import subprocess
@@ -14,12 +14,12 @@ TIMEOUT = 60  # seconds for one run; a run takes one or two
 STOPPED = 75  # exit status of a run that a signal stopped after saving
 
 
-def command(arguments, ranks):
-    """ranks None: without MPI."""
-    program = [os.environ["SPQ_TRAIN"], *map(str, arguments)]
+def command(arguments, ranks, program="spq-train"):
+    """ranks None: without MPI. SPQ_TRAIN holds the place of spq-train, and so on."""
+    alone = [os.environ[program.upper().replace("-", "_")], *map(str, arguments)]
     if ranks is None:
-        return program
-    return [os.environ["SPQ_MPIEXEC"], "-np", str(ranks), "--oversubscribe", "--bind-to", "none", *program]
+        return alone
+    return [os.environ["SPQ_MPIEXEC"], "-np", str(ranks), "--oversubscribe", "--bind-to", "none", *alone]
 
 
 @dataclass
@@ -35,11 +35,11 @@ class Result:
 class Run:
     """A run in progress. Output goes to files, so that a full pipe never blocks it."""
 
-    def __init__(self, arguments, ranks=None, cwd=None):
+    def __init__(self, arguments, ranks=None, cwd=None, program="spq-train"):
         self.ranks = ranks
         self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        self.process = subprocess.Popen(command(arguments, ranks), stdin=subprocess.DEVNULL, stdout=self.out,
-                                        stderr=self.err, cwd=cwd)
+        self.process = subprocess.Popen(command(arguments, ranks, program), stdin=subprocess.DEVNULL,
+                                        stdout=self.out, stderr=self.err, cwd=cwd)
 
     def wait(self):
         timed_out = False
@@ -105,28 +105,28 @@ class SpqTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.workspace = Workspace(folder.name)
 
-    def start(self, arguments, ranks=None, cwd=None):
-        run = Run(arguments, ranks, cwd)
+    def start(self, arguments, ranks=None, cwd=None, program="spq-train"):
+        run = Run(arguments, ranks, cwd, program)
         self.addCleanup(lambda: run.process.poll() is None and run.kill())
         return run
 
-    def run_program(self, *arguments, ranks=None, cwd=None):
-        return self.start(arguments, ranks, cwd).wait()
+    def run_program(self, *arguments, ranks=None, cwd=None, program="spq-train"):
+        return self.start(arguments, ranks, cwd, program).wait()
 
-    def expect_success(self, *arguments, ranks=None, cwd=None):
-        result = self.run_program(*arguments, ranks=ranks, cwd=cwd)
+    def expect_success(self, *arguments, ranks=None, cwd=None, program="spq-train"):
+        result = self.run_program(*arguments, ranks=ranks, cwd=cwd, program=program)
         self.assertEqual(result.status, 0, result.describe())
-        self.assertNotIn("spq-train", result.err, result.describe())
+        self.assertNotIn(program, result.err, result.describe())
         if ranks is None:  # MPI may have something of its own to say
             self.assertEqual(result.err, "", result.describe())
         return result
 
-    def expect_error(self, *arguments, ranks, names):
+    def expect_error(self, *arguments, ranks, names, program="spq-train"):
         """Ends in good time with one error line over all ranks, which holds all of `names`."""
-        result = self.run_program(*arguments, ranks=ranks)
+        result = self.run_program(*arguments, ranks=ranks, program=program)
         self.assertGreater(result.status, 0, result.describe())  # below 0: ended by a signal
         self.assertLess(result.status, 128, result.describe())
-        lines = [line for line in result.err.splitlines() if line.startswith("spq-train: error")]
+        lines = [line for line in result.err.splitlines() if line.startswith(f"{program}: error")]
         self.assertEqual(len(lines), 1, result.describe())
         for name in names:
             self.assertIn(str(name), lines[0], result.describe())

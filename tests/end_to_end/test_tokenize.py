@@ -1,5 +1,7 @@
 """tools/tokenize.py, and that spq-train takes what it writes."""
+import gzip
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +57,45 @@ class Tokenize(SpqTest):
         self.assertEqual(with_bos, [0] + without)
         self.assertEqual(attributes["bos"], 0)
 
+    def expect_text(self, ids, text):
+        self.assertEqual(ids, Tokenizer.from_file(str(TOKENIZER)).encode(text, add_special_tokens=False).ids)
+
+    def test_wikitext2_joins_the_rows_of_the_hugging_face_data_set(self):
+        self.text.write_text(" \n = Title = \n \n Some words . \n", encoding="utf-8")
+        ids, attributes = self.tokens("--layout", "wikitext2")
+        self.expect_text(ids, "\n\n = Title = \n\n\n\n\n Some words . \n")
+        self.assertEqual(attributes["layout"], "wikitext2, whole")
+        ids, _ = self.tokens("--layout", "wikitext2", "--mode", "lines")
+        tokenizer = Tokenizer.from_file(str(TOKENIZER))
+        self.assertEqual(ids, sum((tokenizer.encode(row, add_special_tokens=False).ids
+                                   for row in (" = Title = \n", " Some words . \n")), []))
+
+    def test_ptb_joins_sentences_by_a_blank(self):
+        self.text.write_text(" mr. <unk> is chairman \n the n million \n", encoding="utf-8")
+        ids, _ = self.tokens("--layout", "ptb")
+        self.expect_text(ids, "mr. <unk> is chairman the n million")
+
+    def write_documents(self, texts, compress):
+        self.text = self.workspace.folder / ("c4.json.gz" if compress else "c4.json")
+        content = "".join(json.dumps({"url": "-", "text": text}) + "\n" for text in texts).encode()
+        self.text.write_bytes(gzip.compress(content) if compress else content)
+
+    def test_c4_joins_the_first_documents_by_a_blank(self):
+        texts = [f"Document {i}.\nSecond line, ü." for i in range(1103)]
+        for compress in (False, True):
+            with self.subTest(compress=compress):
+                self.write_documents(texts, compress)
+                for arguments, count in (((), 1100), (("--documents", 0), 1103), (("--documents", 3), 3)):
+                    ids, _ = self.tokens("--layout", "c4", *arguments)
+                    self.expect_text(ids, " ".join(texts[:count]))
+
+    def test_files_of_a_layout_form_one_text(self):
+        other = self.workspace.folder / "other.txt"
+        other.write_text("three four\n")
+        self.text.write_text("one two\n")
+        ids, _ = self.tokens("--layout", "ptb", "--text", self.text, other)
+        self.expect_text(ids, "one two three four")
+
     def test_spq_train_takes_the_file(self):
         self.tokens()
         result = self.expect_success(ROOT / "configs/tiny-w16a4kv4.yaml", "--check", "--set", f"data.train={self.out}",
@@ -64,15 +105,29 @@ class Tokenize(SpqTest):
     def test_errors_are_one_line_and_leave_no_file(self):
         empty = self.workspace.folder / "empty.txt"
         empty.write_text("\n")
-        for tokenizer, text, words in ((TOKENIZER, self.workspace.folder / "missing.txt", "missing.txt"),
-                                       (self.workspace.folder / "no.json", self.text, "no.json"),
-                                       (self.text, self.text, "text.txt"), (TOKENIZER, empty, "empty.txt")):
+        latin = self.workspace.folder / "latin.txt"
+        latin.write_bytes(b"one\nf\xfcr\n")
+        documents = self.workspace.folder / "documents.json"
+        documents.write_text('{"text": "one"}\n{"url": "two"}\n')
+        cut = self.workspace.folder / "cut.json.gz"
+        cut.write_bytes(gzip.compress(b'{"text": "one"}\n' * 999)[:40])
+        for tokenizer, text, layout, words in (
+                (TOKENIZER, self.workspace.folder / "missing.txt", "plain", "missing.txt"),
+                (self.workspace.folder / "no.json", self.text, "plain", "no.json"),
+                (self.text, self.text, "plain", "text.txt"), (TOKENIZER, empty, "plain", "empty.txt"),
+                (TOKENIZER, latin, "wikitext2", "latin.txt:2"), (TOKENIZER, documents, "c4", "documents.json:2"),
+                (TOKENIZER, self.text, "c4", "text.txt:1"), (TOKENIZER, cut, "c4", "cut.json.gz")):
             with self.subTest(words=words):
-                result = self.tokenize("--tokenizer", tokenizer, "--text", text, "--out", self.out)
+                result = self.tokenize("--tokenizer", tokenizer, "--text", text, "--out", self.out, "--layout", layout)
                 self.assertEqual(result.returncode, 1)
                 self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
                 self.assertIn(words, result.stderr)
                 self.assertFalse(self.out.exists())
+
+    def test_documents_is_refused_where_it_has_no_effect(self):
+        result = self.tokenize("--tokenizer", TOKENIZER, "--text", self.text, "--out", self.out, "--documents", 3)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("--documents", result.stderr)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ TEST(FakeQuant, ValuesEqualTheReferenceInEveryMode) {
   const float* x = golden.at("x").data_ptr<float>();
   for (const GoldenCase& c : golden_cases()) {
     std::vector<float> error(21 * 64);
-    fake_quant_error(x, error.data(), 21, 64, c.spec);
+    fake_quant_rows<float>(x, nullptr, error.data(), 21, 64, c.spec);
     const float* y = golden.at(c.name + ".y").data_ptr<float>();
     for (int64_t row = 0; row < 21; ++row) {
       float largest = 0;
@@ -86,7 +86,7 @@ TEST(FakeQuant, ValuesEqualTheReferenceInEveryMode) {
 TEST(FakeQuant, ConstantGroupIsRepresentedExactlyWhereTheReferenceDividesByZero) {
   const std::vector<float> x(16, 0.7f);
   std::vector<float> error(16, 1.0f);
-  fake_quant_error(x.data(), error.data(), 1, 16, {4, false, 16, false, 1.0});
+  fake_quant_rows<float>(x.data(), nullptr, error.data(), 1, 16, {4, false, 16, false, 1.0});
   for (float e : error) EXPECT_NEAR(e, 0.0f, 1e-7f);
 }
 
@@ -111,7 +111,7 @@ void expect_definition(int64_t cols, const QuantSpec& spec, double tolerance) {
   for (size_t i = 0; i < x.size(); ++i)
     x[i] = static_cast<T>(static_cast<A>(std::sin(1.7 * double(i)) * 3 + 0.4));
   std::vector<T> error(x.size());
-  fake_quant_error(x.data(), error.data(), 3, cols, spec);
+  fake_quant_rows<T>(x.data(), nullptr, error.data(), 3, cols, spec);
   for (int64_t row = 0; row < 3; ++row) {
     double low = 0, high = 0;
     for (int64_t i = 0; i < cols; ++i) {
@@ -147,7 +147,7 @@ TEST(FakeQuant, NanAndInfinityReachTheResult) {
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> x(64, 1.0f), error(64);
     x[37] = bad;
-    fake_quant_error(x.data(), error.data(), 1, 64, {4, false, -1, true, 1.0});
+    fake_quant_rows<float>(x.data(), nullptr, error.data(), 1, 64, {4, false, -1, true, 1.0});
     EXPECT_TRUE(std::isnan(error[37]));
   }
 }

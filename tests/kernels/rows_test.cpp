@@ -7,6 +7,7 @@
 #include "kernels/bfloat16.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
+#include "tests/kernels/values.h"
 
 namespace spq::kernels {
 namespace {
@@ -73,6 +74,67 @@ TEST(RopeRows, PairsDimensionJWithJPlusHalfAndInverseUndoesIt) {
   }
   rope_rows(y.data(), cos.data(), sin.data(), 1, 2, 6, RopeDirection::kInverse);
   for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(y[i], x[i], 1e-14);
+}
+
+template <class T>
+void expect_norm_gradient(int64_t cols, double tolerance) {
+  const std::vector<T> x = test::noise<T>(cols, 1), dy = test::noise<T>(cols, 2),
+                       start = test::noise<T>(cols, 3);
+  std::vector<T> dx = start;
+  rms_norm_backward_add(x.data(), dy.data(), dx.data(), 1, cols, 1e-5);
+  double squares = 0, product = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    squares += test::number(x[i]) * test::number(x[i]);
+    product += test::number(x[i]) * test::number(dy[i]);
+  }
+  const double r = 1 / std::sqrt(squares / double(cols) + 1e-5);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double g = r * test::number(dy[i]) - r * r * r * product / double(cols) * test::number(x[i]);
+    const double expected = test::number(start[i]) + g;
+    const double size = std::abs(test::number(start[i])) + std::abs(g);
+    ASSERT_NEAR(test::number(dx[i]), expected, tolerance * size + 1e-7) << cols << " at " << i;
+  }
+}
+
+TEST(RmsNorm, GradientInFp32AndBf16EqualsTheFormulaInDouble) {
+  for (int64_t cols : {1, 31, 33, 4099}) {
+    expect_norm_gradient<double>(cols, 1e-12);
+    expect_norm_gradient<float>(cols, 2e-5);
+    expect_norm_gradient<bfloat16>(cols, 4e-3);
+  }
+}
+
+template <class T, class A>
+void expect_rope(int64_t head_dim) {
+  const int64_t half = head_dim / 2;
+  const std::vector<A> angle = test::noise<A>(2 * half, 4);  // two tokens
+  std::vector<A> cos, sin;
+  for (A a : angle) {
+    cos.push_back(std::cos(a));
+    sin.push_back(std::sin(a));
+  }
+  const std::vector<T> x = test::noise<T>(2 * 3 * head_dim, 5);
+  std::vector<T> y = x;
+  rope_rows(y.data(), cos.data(), sin.data(), 2, 3, head_dim, RopeDirection::kInverse);
+  for (int64_t row = 0; row < 6; ++row) {
+    for (int64_t j = 0; j < half; ++j) {
+      const auto a = static_cast<size_t>(row * head_dim + j), b = a + static_cast<size_t>(half);
+      const double c = double(cos[static_cast<size_t>(row / 3 * half + j)]);
+      const double s = -double(sin[static_cast<size_t>(row / 3 * half + j)]);
+      const double u = test::number(x[a]), v = test::number(x[b]);
+      const double size = 2 * (std::abs(u) + std::abs(v));
+      ASSERT_NEAR(test::number(y[a]), u * c - v * s, test::rounding<T>(size));
+      ASSERT_NEAR(test::number(y[b]), v * c + u * s, test::rounding<T>(size));
+    }
+  }
+}
+
+TEST(RopeRows, EqualTheDefinitionInEveryTypeAtAwkwardHeadSizes) {
+  for (int64_t head_dim : {2, 6, 64, 66, 128}) {
+    expect_rope<double, double>(head_dim);
+    expect_rope<float, float>(head_dim);
+    expect_rope<bfloat16, float>(head_dim);
+  }
 }
 
 }  // namespace

@@ -76,6 +76,15 @@ TEST(MomentAccumulator, SamplesSplitOverRanksGiveTheMomentsOfOneRank) {
   }
 }
 
+// 1100 columns: several panels, the last one narrow.
+TEST(MomentAccumulator, HessianOfSeveralPanelsIsWholeAndExactlySymmetric) {
+  const testing::Problem p = testing::random_problem(1, 1100, 40, 8);
+  const at::Tensor wide = p.x.to(at::kDouble);
+  const at::Tensor h = testing::moments_of(p.x, {}).hessian;
+  EXPECT_LT(test::relative_error(h, at::mm(wide.t(), wide).mul(2)), 1e-6);
+  EXPECT_TRUE(h.equal(h.t()));
+}
+
 TEST(MomentAccumulator, RefusesNoSamplesAndInputsThatAreNotFinite) {
   dist::SingleCommunicator comm;
   MomentAccumulator empty(8, false, at::kFloat);
@@ -86,26 +95,35 @@ TEST(MomentAccumulator, RefusesNoSamplesAndInputsThatAreNotFinite) {
   EXPECT_THAT([&] { testing::moments_of(x, {}); }, ThrowsMessage<Error>(HasSubstr("test inputs")));
 }
 
-TEST(HessianFactor, IsTheUpperCholeskyFactorOfTheInverse) {
-  const testing::Problem p = testing::random_problem(1, 64, 128, 3);
-  for (bool act_order : {false, true}) {
-    const InputMoments moments = testing::moments_of(p.x, {}, at::kDouble);
-    const HessianFactor factor = factor_hessian(moments, {0.02, act_order, 0}, "x");
-    at::Tensor h = moments.hessian.clone();
-    h.diagonal().add_(0.02 * moments.hessian.diagonal().mean().item<double>());
-    if (act_order) {
-      const at::Tensor diagonal = moments.hessian.diagonal().index_select(0, factor.permutation);
-      EXPECT_TRUE(diagonal.narrow(0, 1, 63).le(diagonal.narrow(0, 0, 63)).all().item<bool>());
-      h = h.index_select(0, factor.permutation).index_select(1, factor.permutation);
+// H + damping = B D B^T with B unit upper triangular and D diagonal, in the order of quantization. 600
+// columns: more than one panel of the factorisation.
+TEST(HessianFactor, FeedbackIsTheUnitUpperFactorOfTheDampedHessian) {
+  for (int64_t columns : {64, 600}) {
+    const testing::Problem p = testing::random_problem(1, columns, 2 * columns, 3);
+    for (bool act_order : {false, true}) {
+      const InputMoments moments = testing::moments_of(p.x, {}, at::kDouble);
+      const HessianFactor factor = factor_hessian(moments, {0.02, act_order, 0}, "x");
+      at::Tensor h = moments.hessian.clone();
+      h.diagonal().add_(0.02 * moments.hessian.diagonal().mean().item<double>());
+      if (act_order) {
+        const at::Tensor diagonal = moments.hessian.diagonal().index_select(0, factor.permutation);
+        EXPECT_TRUE(
+            diagonal.narrow(0, 1, columns - 1).le(diagonal.narrow(0, 0, columns - 1)).all().item<bool>());
+        h = h.index_select(0, factor.permutation).index_select(1, factor.permutation);
+      }
+      at::Tensor b = factor.feedback.to(at::kDouble).triu(1);
+      b.diagonal().fill_(1);
+      const at::Tensor inverse = at::linalg_inv(b);
+      const at::Tensor d = at::mm(at::mm(inverse, h), inverse.t()).diagonal().clone();
+      EXPECT_GT(d.min().item<double>(), 0);
+      EXPECT_LT(test::relative_error(at::mm(b.mul(d), b.t()), h), 1e-6) << columns;
+      EXPECT_EQ(factor.damping_raised, 0);
     }
-    const at::Tensor u = factor.upper.to(at::kDouble);
-    EXPECT_TRUE(u.equal(u.triu()));
-    EXPECT_LT(test::relative_error(at::mm(u.t(), u), at::linalg_inv(h)), 1e-6);
-    EXPECT_EQ(factor.damping_raised, 0);
   }
 }
 
-// Row q of the correction is alpha cross[q, F] (H_F)^-1 with F the columns after q (GPTAQ's closed form).
+// GPTAQ's closed form: fixing column q moves the columns F after it by v_q alpha cross[q, F] (H_F)^-1. The
+// feedback of these moves upon one another is part of that; taken out, the correction remains.
 TEST(HessianFactor, CorrectionSolvesForTheColumnsThatAreStillFree) {
   const testing::Problem p = testing::random_problem(1, 24, 96, 4);
   const InputMoments moments = testing::moments_of(p.x, p.x_fp, at::kDouble);
@@ -116,10 +134,27 @@ TEST(HessianFactor, CorrectionSolvesForTheColumnsThatAreStillFree) {
   for (int64_t q = 0; q < 23; ++q) {
     const int64_t rest = 23 - q;
     const at::Tensor inverse = at::linalg_inv(h.narrow(0, q + 1, rest).narrow(1, q + 1, rest));
-    const at::Tensor row = at::mm(moments.cross.narrow(0, q, 1).narrow(1, q + 1, rest), inverse).mul(0.7);
-    expected.narrow(0, q, 1).narrow(1, q + 1, rest).copy_(row);
+    const at::Tensor move = at::mm(moments.cross.narrow(0, q, 1).narrow(1, q + 1, rest), inverse).mul(0.7);
+    at::Tensor b = factor.feedback.narrow(0, q + 1, rest).narrow(1, q + 1, rest).to(at::kDouble).triu(1);
+    b.diagonal().fill_(1);
+    expected.narrow(0, q, 1).narrow(1, q + 1, rest).copy_(at::mm(move, b));
   }
-  EXPECT_LT(test::relative_error(factor.correction, expected), 1e-5);
+  EXPECT_LT(test::relative_error(factor.correction.triu(1), expected), 1e-5);
+}
+
+// Panels are an implementation detail: the correction of many columns is that of the closed form too.
+TEST(HessianFactor, CorrectionOfSeveralPanelsSolvesAgainstTheFactor) {
+  const testing::Problem p = testing::random_problem(1, 600, 1200, 9);
+  const InputMoments moments = testing::moments_of(p.x, p.x_fp, at::kDouble);
+  const HessianFactor factor = factor_hessian(moments, {0.01, false, 1.0}, "x");
+  at::Tensor h = moments.hessian.clone();
+  h.diagonal().add_(0.01 * moments.hessian.diagonal().mean().item<double>());
+  at::Tensor b = factor.feedback.to(at::kDouble).triu(1);
+  b.diagonal().fill_(1);
+  const at::Tensor inverse = at::linalg_inv(b);
+  const at::Tensor d = at::mm(at::mm(inverse, h), inverse.t()).diagonal().clone();
+  const at::Tensor expected = at::mm(moments.cross, inverse.t()).div(d).triu(1);
+  EXPECT_LT(test::relative_error(factor.correction.triu(1), expected), 1e-5);
 }
 
 TEST(HessianFactor, RaisesDampingUntilTheMatrixIsPositiveDefiniteAndSaysSo) {
@@ -159,9 +194,9 @@ TEST(HessianFactor, LeavesDeadColumnsOutOfTheCrossTerm) {
   p.x.select(1, 7).zero_();
   InputMoments moments = testing::moments_of(p.x, p.x_fp);
   const FactorOptions options{0.01, false, 0.5};
-  const at::Tensor expected = factor_hessian(moments, options, "x").correction;
+  const at::Tensor expected = factor_hessian(moments, options, "x").correction.triu(1);
   moments.cross.select(1, 7).fill_(1000);
-  EXPECT_TRUE(factor_hessian(moments, options, "x").correction.equal(expected));
+  EXPECT_TRUE(factor_hessian(moments, options, "x").correction.triu(1).equal(expected));
 }
 
 TEST(HessianFactor, RefusesOptionsOutOfRangeAndMissingOrBadMoments) {

@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include "data/transform_manifest.h"
@@ -27,8 +28,8 @@ double tolerance(const std::string& fixture) {
 }
 
 /// The frames of a merged model with R4 folded: only what cannot be merged is left.
-std::vector<model::LayerFrames> online_frames(const data::LlamaConfig& config,
-                                              const kernels::HadamardPlan& r4) {
+std::vector<model::LayerFrames> online_frames(const data::LlamaConfig& config) {
+  const kernels::HadamardPlan r4 = kernels::plan_hadamard(config.intermediate_size);
   return std::vector<model::LayerFrames>(
       static_cast<size_t>(config.num_layers),
       {{}, {}, model::Frame(kernels::plan_hadamard(config.head_dim)), model::Frame::one_way(r4)});
@@ -38,7 +39,7 @@ class MergedFixture : public testing::TestWithParam<std::string> {
  protected:
   MergedFixture() { options_.rotations = test::random_rotations(config_, 7); }
   std::filesystem::path merge() {
-    merge_model(source_, folder_.path() / "merged", options_);
+    test::merge_model(source_, folder_.path() / "merged", options_);
     return folder_.path() / "merged";
   }
 
@@ -48,7 +49,7 @@ class MergedFixture : public testing::TestWithParam<std::string> {
   test::TensorMap expected_ = test::read_tensors(source_ / "expected.safetensors");
   at::Tensor ids_ = expected_.at("input_ids");
   at::Tensor logits_ = expected_.at("logits");
-  MergeOptions options_;
+  test::Merge options_;
 };
 
 TEST_P(MergedFixture, GivesTheLogitsOfTheOriginal) {
@@ -58,9 +59,9 @@ TEST_P(MergedFixture, GivesTheLogitsOfTheOriginal) {
 }
 
 TEST_P(MergedFixture, GivesThemWithR4FoldedOnceTheDownInputIsTransformedOnline) {
-  options_.r4 = kernels::plan_hadamard(config_.intermediate_size);
+  options_.r4 = true;
   const std::filesystem::path merged = merge();
-  const std::vector<model::LayerFrames> online = online_frames(config_, *options_.r4);
+  const std::vector<model::LayerFrames> online = online_frames(config_);
   EXPECT_LE(test::relative_error(test::logits_of(merged, ids_, {}, online), logits_), tolerance(GetParam()));
   EXPECT_GT(test::relative_error(test::logits_of(merged, ids_), logits_), 0.1) << "without the transform";
 }
@@ -70,15 +71,15 @@ TEST_P(MergedFixture, GivesThemWithR4FoldedOnceTheDownInputIsTransformedOnline) 
 class MergedFp32Fixture : public MergedFixture {};
 
 TEST_P(MergedFp32Fixture, QuantizesTheSameTensorsAsTheOriginalSeenThroughFrames) {
-  options_.r4 = kernels::plan_hadamard(config_.intermediate_size);
+  options_.r4 = true;
   const kernels::QuantSpec bits4{4, false, -1, true, 1.0};
   const model::QuantScheme scheme{bits4, bits4, bits4, bits4, bits4};
   const model::Frame r3(kernels::plan_hadamard(config_.head_dim));
+  const kernels::HadamardPlan r4 = kernels::plan_hadamard(config_.intermediate_size);
   std::vector<model::LayerFrames> through, behind;
   for (const at::Tensor& r2 : options_.rotations.r2) {
-    through.push_back(
-        {model::Frame(options_.rotations.r1), model::Frame(r2), r3, model::Frame(*options_.r4)});
-    behind.push_back({{}, {}, r3, model::Frame::one_way(*options_.r4)});
+    through.push_back({model::Frame(options_.rotations.r1), model::Frame(r2), r3, model::Frame(r4)});
+    behind.push_back({{}, {}, r3, model::Frame::one_way(r4)});
   }
   const at::Tensor expected = test::logits_of(source_, ids_, scheme, through);
   const at::Tensor found = test::logits_of(merge(), ids_, scheme, behind);
@@ -105,13 +106,12 @@ TEST(MergeModel, FoldsR4ThatIsNotItsOwnInverse) {
   const std::filesystem::path source = folder.path() / "source";
   test::narrow_mlp(test::fixture("gqa4"), source, kAsymmetricSize);
   const data::LlamaConfig config = data::read_llama_config(source);
-  MergeOptions options;
+  test::Merge options;
   options.rotations = test::random_rotations(config, 2);
-  options.r4 = kernels::plan_hadamard(kAsymmetricSize);
-  merge_model(source, folder.path() / "merged", options);
+  options.r4 = true;
+  test::merge_model(source, folder.path() / "merged", options);
   const at::Tensor ids = test::read_tensors(test::fixture("gqa4") / "expected.safetensors").at("input_ids");
-  const at::Tensor logits =
-      test::logits_of(folder.path() / "merged", ids, {}, online_frames(config, *options.r4));
+  const at::Tensor logits = test::logits_of(folder.path() / "merged", ids, {}, online_frames(config));
   EXPECT_LE(test::relative_error(logits, test::logits_of(source, ids)), 1e-4);
 }
 
@@ -158,7 +158,7 @@ TEST(MergeLayer, FollowsTheConventionsOfTheMathematics) {
 
 TEST(MergeModel, WithoutRotationsOnlyFoldsTheNormsAsTheTrainerDoes) {
   const TempDir folder;
-  merge_model(test::fixture("bf16"), folder.path() / "out", {});
+  test::merge_model(test::fixture("bf16"), folder.path() / "out", {});
   const data::LlamaConfig config = data::read_llama_config(folder.path() / "out");
   model::ModelShard before = model::load_shard(data::ModelFiles(test::fixture("bf16")), config, 0, 1);
   model::ModelShard after = model::load_shard(data::ModelFiles(folder.path() / "out"), config, 0, 1);
@@ -175,9 +175,9 @@ TEST(MergeModel, WritesAnUntiedModelWithNormsOfOnesInTheDtypesOfTheSource) {
   const TempDir folder;
   for (const char* name : {"tied", "bf16"}) {
     const auto out = folder.path() / name;
-    MergeOptions options;
+    test::Merge options;
     options.rotations = test::random_rotations(data::read_llama_config(test::fixture(name)), 1);
-    merge_model(test::fixture(name), out, options);
+    test::merge_model(test::fixture(name), out, options);
     EXPECT_FALSE(data::read_llama_config(out).tied_embeddings);
     const data::ModelFiles before(test::fixture(name));
     const data::ModelFiles after(out);
@@ -193,11 +193,11 @@ TEST(MergeModel, WritesAnUntiedModelWithNormsOfOnesInTheDtypesOfTheSource) {
 TEST(MergeModel, SaysInTheManifestWhatItDid) {
   const TempDir folder;
   const data::LlamaConfig config = data::read_llama_config(test::fixture("mha"));
-  MergeOptions options;
+  test::Merge options;
   options.rotations = test::random_rotations(config, 1);
-  options.r4 = kernels::plan_hadamard(config.intermediate_size);
+  options.r4 = true;
   options.r3_online = true;
-  merge_model(test::fixture("mha"), folder.path() / "all", options);
+  test::merge_model(test::fixture("mha"), folder.path() / "all", options);
   const auto all = data::read_manifest(folder.path() / "all");
   ASSERT_TRUE(all.has_value());
   EXPECT_TRUE(all->norms_folded);
@@ -208,58 +208,55 @@ TEST(MergeModel, SaysInTheManifestWhatItDid) {
   EXPECT_EQ(all->r4, (data::TransformManifest::FoldedHadamard{56, 28}));
   EXPECT_EQ(all->weights, std::nullopt);
   EXPECT_EQ(all->source_fingerprint, data::ModelFiles(test::fixture("mha")).fingerprint());
-  merge_model(test::fixture("mha"), folder.path() / "none", {});
+  test::merge_model(test::fixture("mha"), folder.path() / "none", {});
   const auto none = data::read_manifest(folder.path() / "none");
   ASSERT_TRUE(none.has_value());
   EXPECT_EQ(data::describe(*none), "norms folded");
   EXPECT_FALSE(none->r3_online);
 }
 
-TEST(MergeModel, TakesAnUndefinedRotationForTheIdentity) {
-  const TempDir folder;
+TEST(MergeLayer, TakesAnUndefinedRotationForTheIdentity) {
+  const data::ModelFiles files(test::fixture("mha"));
   const data::LlamaConfig config = data::read_llama_config(test::fixture("mha"));
-  MergeOptions undefined, identity;
-  undefined.rotations = test::random_rotations(config, 1);
-  identity.rotations = undefined.rotations;
-  undefined.rotations.r1 = at::Tensor();
-  undefined.rotations.r2[0] = at::Tensor();
-  identity.rotations.r1 = model::identity_rotation(config.hidden_size);
-  identity.rotations.r2[0] = model::identity_rotation(config.head_dim);
-  merge_model(test::fixture("mha"), folder.path() / "undefined", undefined);
-  merge_model(test::fixture("mha"), folder.path() / "identity", identity);
-  const data::ModelFiles a(folder.path() / "undefined");
-  const data::ModelFiles b(folder.path() / "identity");
-  for (const std::string& name : a.names()) EXPECT_TRUE(a.read(name).equal(b.read(name))) << name;
-  const auto manifest = data::read_manifest(folder.path() / "undefined");
-  EXPECT_EQ(manifest->r1_sha256, std::nullopt);
-  EXPECT_EQ(manifest->r2_sha256, data::read_manifest(folder.path() / "identity")->r2_sha256);
+  data::Rotations undefined = test::random_rotations(config, 1);
+  data::Rotations identity = undefined;
+  undefined.r1 = at::Tensor();
+  undefined.r2[0] = at::Tensor();
+  identity.r1 = model::identity_rotation(config.hidden_size);
+  identity.r2[0] = model::identity_rotation(config.head_dim);
+  const MergedLayer a = merge_layer(files, config, 0, undefined, {});
+  const MergedLayer b = merge_layer(files, config, 0, identity, {});
+  EXPECT_TRUE(a.v.equal(b.v) && a.o.equal(b.o) && a.q.equal(b.q) && a.down.equal(b.down));
 }
 
-TEST(MergeModel, WritesTheSameTensorsInShardsAndReportsEveryLayer) {
+TEST(MergeModel, WritesOneFileForEachLayer) {
   const TempDir folder;
-  MergeOptions options;
-  options.rotations = test::random_rotations(data::read_llama_config(test::fixture("sharded")), 1);
-  merge_model(test::fixture("sharded"), folder.path() / "one", options);
-  options.max_shard_bytes = 20'000;
-  std::vector<int64_t> layers;
-  merge_model(test::fixture("sharded"), folder.path() / "many", options,
-              [&](int64_t done) { layers.push_back(done); });
-  EXPECT_EQ(layers, (std::vector<int64_t>{1, 2}));
-  EXPECT_TRUE(std::filesystem::exists(folder.path() / "many" / "model.safetensors.index.json"));
-  const data::ModelFiles one(folder.path() / "one");
-  const data::ModelFiles many(folder.path() / "many");
-  EXPECT_EQ(one.names(), many.names());
-  for (const std::string& name : one.names()) EXPECT_TRUE(one.read(name).equal(many.read(name))) << name;
+  test::merge_model(test::fixture("sharded"), folder.path() / "out", {});
+  const data::ModelFiles out(folder.path() / "out");
+  EXPECT_EQ(out.file("model.layers.0.self_attn.q_proj.weight").filename(),
+            "model-00002-of-00004.safetensors");
+  EXPECT_EQ(out.file("model.layers.0.mlp.down_proj.weight").filename(), "model-00002-of-00004.safetensors");
+  EXPECT_EQ(out.file("lm_head.weight").filename(), "model-00004-of-00004.safetensors");
+}
+
+TEST(MergeEmbedding, OfSomeRowsIsThoseRowsOfTheWhole) {
+  const data::ModelFiles files(test::fixture("gqa4"));
+  const at::Tensor r1 = test::random_rotations(data::read_llama_config(test::fixture("gqa4")), 1).r1;
+  const at::Tensor ids = at::tensor({5, 0, 5, 17, 2}, at::kLong);
+  for (bool centre : {false, true}) {
+    const at::Tensor whole = merge_embedding(files, r1, centre).index_select(0, ids);
+    EXPECT_LE(test::max_error(merge_embedding_rows(files, r1, centre, ids), whole), 1e-6);
+  }
 }
 
 TEST(MergeModel, CentresTheRowsOfTheEmbeddingOnlyWhenAsked) {
   const TempDir folder;
   const auto source = test::fixture("gqa4");
   const data::LlamaConfig config = data::read_llama_config(source);
-  MergeOptions options;
+  test::Merge options;
   options.rotations = test::random_rotations(config, 1);
   options.centre_embedding = true;
-  merge_model(source, folder.path() / "centred", options);
+  test::merge_model(source, folder.path() / "centred", options);
   const at::Tensor before = data::ModelFiles(source).read("model.embed_tokens.weight");
   const at::Tensor after = data::ModelFiles(folder.path() / "centred").read("model.embed_tokens.weight");
   const at::Tensor back = after.mm(options.rotations.r1.t());

@@ -5,12 +5,15 @@
 #include <nlohmann/json.hpp>
 
 #include "data/model_files.h"
+#include "data/rotation_file.h"
 #include "data/safetensors_writer.h"
 #include "dist/single_communicator.h"
 #include "model/network.h"
 #include "model/norm.h"
 #include "model/rotation_start.h"
+#include "model/sharded_load.h"
 #include "model/sharded_weights.h"
+#include "ptq/pipeline.h"
 #include "tests/data/support.h"
 
 namespace spq::test {
@@ -45,6 +48,32 @@ data::Rotations random_rotations(const data::LlamaConfig& config, int64_t seed) 
     rotations.r2.push_back(model::random_orthogonal(config.head_dim, seed, 1 + l));
   }
   return rotations;
+}
+
+void merge_model(const std::filesystem::path& source, const std::filesystem::path& out, const Merge& merge) {
+  const data::TempDir folder;
+  ptq::PtqConfig config;
+  config.model = source.string();
+  config.output_dir = out.string();
+  config.weights.method = ptq::Method::kNone;
+  config.rotate.r3_hadamard = merge.r3_online;
+  config.rotate.r4_hadamard = merge.r4;
+  config.rotate.centre_embedding = merge.centre_embedding;
+  const bool r1 = merge.rotations.r1.defined(), r2 = !merge.rotations.r2.empty();
+  if (r1) config.rotate.r1 = model::RotationSource::kFile;
+  if (r2) config.rotate.r2 = model::RotationSource::kFile;
+  if (r1 || r2) {
+    config.rotate.file = (folder.path() / "R.bin").string();
+    const data::LlamaConfig model = data::read_llama_config(source);
+    data::Rotations whole = merge.rotations;
+    if (!r1) whole.r1 = model::identity_rotation(model.hidden_size);
+    for (int64_t l = 0; !r2 && l < model.num_layers; ++l) {
+      whole.r2.push_back(model::identity_rotation(model.head_dim));
+    }
+    data::write_rbin(config.rotate.file, whole);
+  }
+  dist::SingleCommunicator comm;
+  ptq::run_ptq(comm, config, nullptr);
 }
 
 at::Tensor logits_of(const std::filesystem::path& model_dir, const at::Tensor& ids) {

@@ -18,6 +18,17 @@ namespace spq::test {
 /// Dense random R1 and R2 (not symmetric, so that a transpose in the wrong place shows).
 data::Rotations random_rotations(const data::LlamaConfig& config, int64_t seed);
 
+/// What to merge; undefined R1, empty R2: nothing.
+struct Merge {
+  data::Rotations rotations = {};
+  bool r4 = false;
+  bool r3_online = false;
+  bool centre_embedding = false;
+};
+
+/// Merges by spq-ptq's own pipeline, weights not quantized; `out` is new or empty. Errors as run_ptq.
+void merge_model(const std::filesystem::path& source, const std::filesystem::path& out, const Merge& merge);
+
 /// Logits of ids int64 [batch, length] in fp32, loaded as the trainer loads a model. No frames: full
 /// precision.
 at::Tensor logits_of(const std::filesystem::path& model_dir, const at::Tensor& ids);

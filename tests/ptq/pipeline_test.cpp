@@ -4,13 +4,24 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ATen/Parallel.h>
+#include <ATen/ops/zeros_like.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <filesystem>
+#include <sstream>
 
 #include "core/error.h"
+#include "data/model_files.h"
+#include "data/rotation_file.h"
+#include "data/token_windows.h"
 #include "data/transform_manifest.h"
 #include "dist/single_communicator.h"
 #include "dist/thread_communicator.h"
 #include "ptq/evaluate.h"
+#include "tests/data/support.h"
 #include "tests/support/golden.h"
 
 namespace spq::ptq {
@@ -27,7 +38,10 @@ class Pipeline : public testing::Test {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
-  void TearDown() override { fs::remove_all(folder_); }
+  void TearDown() override {
+    fs::remove_all(folder_);
+    at::set_num_threads(threads_);
+  }
 
   // 4-bit everything behind random Hadamard rotations, a little calibration, part of the held-out text.
   PtqConfig config(const std::string& name, Method method) const {
@@ -58,6 +72,7 @@ class Pipeline : public testing::Test {
     return "";
   }
 
+  const int threads_ = at::get_num_threads();
   dist::SingleCommunicator single_;
   fs::path folder_;
 };
@@ -131,6 +146,136 @@ TEST_F(Pipeline, ManifestNamesOnlyTheRotationThatWasMerged) {
   EXPECT_TRUE(fs::exists(fs::path(c.output_dir) / "R.bin"));
 }
 
+// Runs until `layers` layers are written, as a killed process leaves it: nothing is cleaned up.
+void run_and_die(const PtqConfig& c, int layers) {
+  const pid_t child = fork();
+  if (child == 0) {
+    class DyingBuffer : public std::stringbuf {
+     public:
+      explicit DyingBuffer(int lines) : left_(lines) {}
+      std::streamsize xsputn(const char* text, std::streamsize size) override {
+        if (std::string_view(text, static_cast<size_t>(size)).starts_with("layer ") && --left_ == 0) {
+          kill(getpid(), SIGKILL);
+        }
+        return size;
+      }
+
+     private:
+      int left_;
+    };
+    DyingBuffer buffer(layers);
+    std::ostream out(&buffer);
+    dist::SingleCommunicator comm;
+    run_ptq(comm, c, &out);
+    _exit(1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+}
+
+void expect_same_files(const fs::path& a, const fs::path& b) {
+  int64_t files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(a)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    const fs::path other = b / fs::relative(entry.path(), a);
+    ASSERT_TRUE(fs::exists(other)) << other;
+    EXPECT_TRUE(data::read_text(entry.path()) == data::read_text(other)) << other;
+    ++files;
+  }
+  EXPECT_GT(files, 0);
+}
+
+TEST_F(Pipeline, GoesOnWhereItWasKilledAndGivesTheSameBits) {
+  at::set_num_threads(1);  // a forked process has no others, and their number changes sums
+  for (Method method : {Method::kRtn, Method::kGptq, Method::kGptaq}) {
+    PtqConfig whole = config("whole", method), killed = config("killed", method);
+    for (PtqConfig* c : {&whole, &killed}) {
+      c->calibration.quantize_activations = true;
+      c->eval.tokens.clear();
+    }
+    run_ptq(single_, whole, nullptr);
+    run_and_die(killed, 2);
+    EXPECT_FALSE(fs::exists(fs::path(killed.output_dir) / "config.json"));
+    std::ostringstream out;
+    run_ptq(single_, killed, &out);
+    EXPECT_THAT(out.str(), HasSubstr("layers are in " + killed.output_dir + " already"));
+    EXPECT_THAT(out.str(), Not(HasSubstr("layer 1/")));
+    expect_same_files(whole.output_dir, killed.output_dir);
+    fs::remove_all(folder_ / "whole");
+    fs::remove_all(folder_ / "killed");
+  }
+}
+
+TEST_F(Pipeline, DoesNotGoOnWithOtherRotationsOrBits) {
+  at::set_num_threads(1);
+  PtqConfig c = config("killed", Method::kRtn);
+  run_and_die(c, 1);
+  c.rotate.seed = 2;
+  EXPECT_THAT(complaint(c), HasSubstr("'rotate.seed: 1' there, 'rotate.seed: 2' now"));
+  c.rotate.seed = 1;
+  c.weights.bits = 3;
+  EXPECT_THAT(complaint(c), HasSubstr("'weights.bits: 4' there, 'weights.bits: 3' now"));
+}
+
+TEST_F(Pipeline, SavedIntegersStandForTheSavedWeights) {
+  struct Case {
+    const char* name;
+    Method method;
+    bool symmetric, act_order;
+    int64_t group_size;
+  };
+  for (const Case& k :
+       {Case{"rtn", Method::kRtn, false, false, 32}, Case{"gptq", Method::kGptq, true, true, 32},
+        Case{"gptaq", Method::kGptaq, false, true, -1}}) {
+    PtqConfig c = config(k.name, k.method);
+    c.eval.tokens.clear();
+    c.weights.symmetric = k.symmetric;
+    c.weights.group_size = k.group_size;
+    c.weights.down_bits = 8;
+    c.weights.o_bits = 16;
+    c.gptq.act_order = k.act_order;
+    run_ptq(single_, c, nullptr);
+    const data::ModelFiles model(c.output_dir);
+    const test::TensorMap integers =
+        test::read_tensors(fs::path(c.output_dir) / "integers/layer-00002.safetensors");
+    for (const char* projection : {"self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"}) {
+      const std::string name = std::string("model.layers.1.") + projection + ".";
+      const at::Tensor codes = integers.at(name + "codes"), scale = integers.at(name + "scale");
+      const at::Tensor zero =
+          k.symmetric ? at::zeros_like(scale, at::kFloat) : integers.at(name + "zero").to(at::kFloat);
+      const auto index = integers.find(name + "group_index");
+      EXPECT_EQ(index != integers.end(), k.act_order && k.group_size > 0) << name;
+      const at::Tensor weight = dequantize(
+          {codes, scale, zero}, index == integers.end() ? at::Tensor() : index->second.to(at::kLong),
+          scale.scalar_type());
+      EXPECT_TRUE(weight.equal(model.read(name + "weight"))) << k.name << " " << name;
+    }
+    EXPECT_FALSE(integers.contains("model.layers.1.self_attn.o_proj.codes"));
+    const auto manifest = data::read_manifest(c.output_dir);
+    EXPECT_EQ(manifest->weights->other_bits,
+              (std::map<std::string, int64_t>{{"down_proj", 8}, {"o_proj", 16}}));
+    EXPECT_TRUE(manifest->weights->integers);
+  }
+}
+
+TEST_F(Pipeline, SavesItsRotationInBothFormats) {
+  const PtqConfig c = config("none", Method::kNone);
+  run(c);
+  const data::LlamaConfig model = data::read_llama_config(c.output_dir);
+  const auto read = [&](const char* name) {
+    return data::read_rotations(fs::path(c.output_dir) / name, model.hidden_size, model.num_layers,
+                                model.head_dim);
+  };
+  const data::Rotations a = read("rotation.h5"), b = read("R.bin");
+  EXPECT_TRUE(a.r1.equal(b.r1) && a.r2.back().equal(b.r2.back()));
+  PtqConfig again = config("again", Method::kNone);
+  again.rotate.r1 = again.rotate.r2 = model::RotationSource::kFile;
+  again.rotate.file = (fs::path(c.output_dir) / "rotation.h5").string();
+  run(again);
+  expect_same_files(c.output_dir, again.output_dir);
+}
+
 TEST_F(Pipeline, RefusesGroupSizesBeforeWriting) {
   PtqConfig c = config("groups", Method::kRtn);
   c.weights.group_size = 48;
@@ -147,7 +292,8 @@ TEST_F(Pipeline, RefusesAnOutputFolderThatHoldsSomethingElse) {
 TEST_F(Pipeline, EvaluationWantsTheOnlineTransformThatIsFoldedIn) {
   const PtqConfig c = config("rtn", Method::kRtn);
   const double perplexity = run(c);
-  const auto tokens = open_fitting_tokens(c.eval.tokens, 128, c.output_dir);
+  const auto tokens = data::open_token_windows(c.eval.tokens, 128, "eval.sequence_length",
+                                               data::read_llama_config(c.output_dir), c.output_dir);
   EXPECT_DOUBLE_EQ(
       evaluate_model(single_, c.output_dir, *tokens, {128, 24, 8}, c.quant, {true, true}, at::kFloat),
       perplexity);
@@ -158,7 +304,7 @@ TEST_F(Pipeline, EvaluationWantsTheOnlineTransformThatIsFoldedIn) {
 
 TEST_F(Pipeline, Bf16FollowsFp32) {
   PtqConfig wide = config("wide", Method::kGptq), narrow = config("narrow", Method::kGptq);
-  narrow.fp32 = false;
+  narrow.compute.fp32 = false;
   const double a = run(wide), b = run(narrow);
   EXPECT_NEAR(b, a, 0.05 * a);
 }

@@ -54,17 +54,36 @@ TEST(PtqConfig, RefusesContradictionsByKey) {
 }
 
 TEST(PtqConfig, SchemeFollowsTheKeys) {
-  const std::vector<std::string> set = {"weights.down_bits=8", "weights.group_size=32",
-                                        "weights.method=gptaq", "gptq.alpha=0.5", "gptq.act_order=true"};
+  const std::vector<std::string> set = {"weights.down_bits=8",  "weights.v_bits=16", "weights.group_size=32",
+                                        "weights.method=gptaq", "gptq.alpha=0.5",    "gptq.act_order=true"};
   const WeightScheme scheme = weight_scheme(load_ptq_config(kShipped, set), at::kBFloat16);
-  EXPECT_EQ(scheme.spec.bits, 4);
-  EXPECT_EQ(scheme.down_spec.bits, 8);
-  EXPECT_EQ(scheme.down_spec.group_size, 32);
-  EXPECT_EQ(scheme.spec.scale_dtype, at::kBFloat16);
+  EXPECT_EQ(scheme.specs.q.bits, 4);
+  EXPECT_EQ(scheme.specs.gate.bits, 4);
+  EXPECT_FALSE(scheme.specs.v.enabled());
+  EXPECT_EQ(scheme.specs.down.bits, 8);
+  EXPECT_EQ(scheme.specs.down.group_size, 32);
+  EXPECT_EQ(scheme.specs.q.scale_dtype, at::kBFloat16);
   EXPECT_EQ(scheme.factor.alpha, 0.5);
   EXPECT_TRUE(scheme.factor.act_order);
   const std::vector<std::string> gptq = {"weights.method=gptq"};
   EXPECT_EQ(weight_scheme(load_ptq_config(kShipped, gptq), at::kFloat).factor.alpha, 0.0);
+}
+
+TEST(PtqConfig, TheTextOfARunNamesWhatItsWeightsDependOn) {
+  const std::string text = result_keys(load_ptq_config(kShipped, {}));
+  const auto with = [](const std::string& change) {
+    const std::vector<std::string> set = {change};
+    return result_keys(load_ptq_config(kShipped, set));
+  };
+  for (const char* change : {"weights.bits=3", "weights.k_bits=8", "gptq.alpha=0.5", "calibration.seed=9",
+                             "quant.activation.bits=8", "compute.dtype=bf16", "save.integers=false",
+                             "rotate.centre_embedding=true", "gptq.reference_group_scales=true"}) {
+    EXPECT_NE(with(change), text) << change;
+  }
+  for (const char* change :
+       {"eval.sequences=3", "compute.threads=2", "output_dir=elsewhere", "eval.bos=each_window"}) {
+    EXPECT_EQ(with(change), text) << change;
+  }
 }
 
 TEST(PtqConfig, ThePageInDocsIsWhatTheTablesSay) {

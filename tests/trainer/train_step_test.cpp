@@ -3,6 +3,7 @@
 
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -119,10 +120,46 @@ TEST(TrainStep, NonFiniteLossIsRefusedOnEveryRankBeforeAnythingChanges) {
     const std::string before = rotation_hash(problem.state.rotations);
     // Only rank 1 sees the overflow: its rotation is finite, but its activations are not.
     if (comm.rank() == 1) problem.network.rope.cos.fill_(std::numeric_limits<float>::quiet_NaN());
-    EXPECT_THROW(problem.train(1, 3), AgreedError);
+    std::string message;
+    try {
+      problem.train(1, 3);
+    } catch (const AgreedError& error) {
+      message = error.what();
+    }
+    EXPECT_EQ(message,
+              "step 1: the loss is nan (first seen: rank 1, layer 0: queries); nothing was updated, the "
+              "last checkpoint is still good");
     EXPECT_EQ(rotation_hash(problem.state.rotations), before);
     EXPECT_EQ(problem.state.step, 0);
   });
+}
+
+// Weights large enough that a product overflows: each place is found by its name.
+TEST(TrainStep, NamesTheLayerAndPointWhereANumberFirstOverflowed) {
+  struct Case {
+    const char* name;
+    at::Tensor model::LayerWeights::*matrix;
+    const char* place;
+  };
+  for (const Case& k : {Case{"values", &model::LayerWeights::v, "layer 1: values"},
+                        Case{"up", &model::LayerWeights::up, "layer 1: output of up_proj"},
+                        Case{"o", &model::LayerWeights::o_t, "layer 1: output of o_proj"},
+                        Case{"down", &model::LayerWeights::down_t, "layer 1: output of down_proj"}}) {
+    dist::SingleCommunicator comm;
+    StepProblem problem(comm, "gqa4");
+    problem.weights().begin_walk(model::Walk::kForward);
+    problem.weights().embed(problem.sequence(0));
+    problem.weights().layer(0);
+    // One rank's gathered weights are its shard.
+    at::Tensor matrix = problem.weights().layer(1).*k.matrix;
+    matrix.fill_(3e38);
+    try {
+      problem.train(1, 2);
+      ADD_FAILURE() << k.name;
+    } catch (const AgreedError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr(std::string("rank 0, ") + k.place));
+    }
+  }
 }
 
 TEST(TrainStep, StopRequestOfOneRankReachesAll) {

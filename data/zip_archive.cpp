@@ -1,4 +1,4 @@
-#include "data/zip_check.h"
+#include "data/zip_archive.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "data/mapped_file.h"
+#include "data/shown_text.h"
 
 namespace spq::data {
 namespace {
@@ -75,8 +75,15 @@ size_t find_end(const Reader& read, const MappedFile& file) {
   fail("{}: truncated or not a zip archive: it has no directory", file.path().string());
 }
 
-/// Checks the entry whose directory record is at `offset`; returns where the next record is.
-size_t check_entry(const Reader& read, const MappedFile& file, size_t offset) {
+/// An entry of the archive.
+struct Entry {
+  std::string name;
+  std::span<const std::byte> content;
+  size_t next_record = 0;  // where the directory goes on
+};
+
+/// Checks the entry whose directory record is at `offset`.
+Entry check_entry(const Reader& read, const MappedFile& file, size_t offset) {
   const std::string path = file.path().string();
   check(read.u32(offset) == kEntrySignature, "{}: damaged: its zip directory is not readable", path);
   const uint32_t method = read.u16(offset + 10);
@@ -86,27 +93,38 @@ size_t check_entry(const Reader& read, const MappedFile& file, size_t offset) {
   const uint32_t local = read.u32(offset + 42);
   const std::string name = read.text(offset + kEntrySize, name_size);
   check(method == 0 && size == read.u32(offset + 24), "{}: zip entry '{}' is compressed, expected it stored",
-        path, name);
+        path, shown(name));
   check(size != 0xffffffffu && local != 0xffffffffu, "{}: larger than 4 GiB", path);
   check(read.u32(local) == kLocalSignature, "{}: damaged: zip entry '{}' is not where it should be", path,
-        name);
+        shown(name));
   const size_t data = local + kLocalSize + read.u16(local + 26) + read.u16(local + 28);
   read.need(data, size);
   file.prefetch(data, size);
   check(crc32(file.data() + data, size) == crc, "{}: damaged: the CRC-32 of zip entry '{}' is wrong", path,
-        name);
-  return offset + kEntrySize + name_size + read.u16(offset + 30) + read.u16(offset + 32);
+        shown(name));
+  return {name,
+          {file.data() + data, size},
+          offset + kEntrySize + name_size + read.u16(offset + 30) + read.u16(offset + 32)};
 }
 
 }  // namespace
 
-void check_zip_checksums(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  const Reader read(file);
-  const size_t end = find_end(read, file);
+ZipArchive::ZipArchive(const std::filesystem::path& path) : file_(path) {
+  const Reader read(file_);
+  const size_t end = find_end(read, file_);
   const uint32_t entries = read.u16(end + 10);
   size_t offset = read.u32(end + 16);
-  for (uint32_t i = 0; i < entries; ++i) offset = check_entry(read, file, offset);
+  size_t total = 0;
+  for (uint32_t i = 0; i < entries; ++i) {
+    const Entry entry = check_entry(read, file_, offset);
+    // Entries do not overlap: otherwise a small file could stand for any number of bytes.
+    total += kEntrySize + entry.content.size();
+    check(total <= file_.size(), "{}: damaged: the entries of the zip archive are larger than the file",
+          path.string());
+    check(entries_.emplace(entry.name, entry.content).second, "{}: damaged: zip entry '{}' is there twice",
+          path.string(), shown(entry.name));
+    offset = entry.next_record;
+  }
 }
 
 }  // namespace spq::data

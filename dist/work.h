@@ -1,0 +1,14 @@
+// A collective in flight.
+#pragma once
+
+namespace spq::dist {
+
+/// wait() returns when this rank's result is complete; it may be called once or more. The tensors of the call
+/// must stay alive and unchanged (inputs) or untouched (outputs) until then.
+class Work {
+ public:
+  virtual ~Work() = default;
+  virtual void wait() = 0;
+};
+
+}  // namespace spq::dist

@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""Build the benchmark programs, run them, and write docs/benchmarks.md.
+
+    .deps/venv/bin/python tools/run_benchmarks.py            everything: about half an hour on two cores
+    .deps/venv/bin/python tools/run_benchmarks.py --quick    the smallest shape of each: a few minutes
+
+Every number in the page comes from here, and each stands beside the command that measured it. Run it on a quiet
+machine: the page says what the load was. Programs are built in build/bench; --cmake passes options to its
+configuration. Needs 20 GB of memory (--quick: 12 GB) and 3 GB in the folder for temporary files.
+"""
+import argparse
+import datetime
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_training import first_step, scaling
+
+ROOT = Path(__file__).resolve().parent.parent
+MPI = 'mpirun -np 2 --oversubscribe --bind-to none'
+
+
+@dataclass
+class Row:
+    """One number. `counter` of the one benchmark that the filter chooses; `target` as '<= 1.2', or '' for none."""
+    what: str
+    program: str
+    benchmark: str
+    counter: str
+    target: str
+    quick: bool = False
+    show: tuple = ()  # other counters, as remarks
+
+
+STEP = ("step", "products", "forward", "backward")
+PARTS = ("attention", "attention_backward", "points_r1_r2", "point_key", "point_down", "rope", "norm_backward", "swiglu",
+         "swiglu_backward")
+OUTSIDE = ("layer", "loss", "frames", "reduce", "cayley", "metrics", "checkpoint")
+GPTQ = ("seconds", "accumulate", "factor", "quantize", "product", "cholesky", "updates")
+
+SECTIONS = [
+    ("One decoder layer of LLaMA-3-8B, forward and backward",
+     "Time over the time of the matrix products that the step cannot do without (attention is not among them): projections, "
+     "input gradients, x R and e R^T at the R1 and R2 points, moments; same dtype and threads, in turn in the same run.",
+     [Row("512 tokens, fp32", "step_bench", "layer_step/fp32/tokens:512/", "ratio", "<= 1.15", show=STEP),
+      Row("512 tokens, bf16", "step_bench", "layer_step/bf16/tokens:512/", "ratio", "<= 1.25", True, STEP),
+      Row("2048 tokens, bf16", "step_bench", "layer_step/bf16/tokens:2048/", "ratio", "<= 1.25", show=STEP)]),
+    ("What a step does beside its products",
+     "Seconds of each part, measured one at a time. What is missing to step minus products is taking memory.",
+     [Row("512 tokens, fp32", "step_bench", "layer_parts/fp32/tokens:512/", "attention_backward", "", show=PARTS),
+      Row("512 tokens, bf16", "step_bench", "layer_parts/bf16/tokens:512/", "attention_backward", "", True, PARTS),
+      Row("2048 tokens, bf16", "step_bench", "layer_parts/bf16/tokens:2048/", "attention_backward", "", show=PARTS)]),
+    ("Against the published way",
+     "How many times faster the same layer is than automatic differentiation through weights that are rotated in fp64 in "
+     "every forward pass (bench/reference_way.h, checked against ours in fp64 before it is timed).",
+     [Row("512 tokens, fp32", "step_bench", "published_way/fp32/tokens:512/", "speed_up", ">= 11", show=("ours", "published")),
+      Row("512 tokens, bf16", "step_bench", "published_way/bf16/tokens:512/", "speed_up", ">= 35", True,
+          ("ours", "published")),
+      Row("2048 tokens, bf16", "step_bench", "published_way/bf16/tokens:2048/", "speed_up", ">= 10",
+          show=("ours", "published"))]),
+    ("Outside the layers",
+     "Share of a step of one sequence on one rank (32 layers with recompute, from one layer's time). A step of the default "
+     "batch, 8 sequences, does loss and layers 8 times and the rest once.",
+     [Row("1 sequence of 2048 tokens, bf16", "step_bench", "outside_the_layers/bf16", "share", "<= 0.05", show=OUTSIDE),
+      Row("8 sequences of 2048 tokens, bf16", "step_bench", "outside_the_layers/bf16", "share_of_8", "<= 0.05")]),
+    ("Evaluation",
+     "Time of the loss of 2048 tokens through two layers and a head with 1/16 of the vocabulary, over the time of the forward "
+     "pass's products.",
+     [Row("fp32", "eval_bench", "perplexity/fp32", "ratio", "<= 1.2", show=("tokens/s",)),
+      Row("bf16", "eval_bench", "perplexity/bf16", "ratio", "<= 1.2", True, ("tokens/s",))]),
+    ("Reading a model",
+     "A rank's shard, checked and with its norms folded in, over read() of as many bytes from the page cache into new memory.",
+     [Row("1 rank, 2 threads", "load_bench", "load_shard/ranks:1/", "of_read", ">= 0.8", True, ("load_GB/s", "read_GB/s")),
+      Row("2 ranks, 1 thread each", "load_bench", "load_shard/ranks:2/", "of_read", ">= 0.8",
+          show=("load_GB/s", "read_GB/s"))]),
+    ("GPTQ of one matrix with 4096 rows",
+     "Time over the time of the products that GPTQ cannot do without: Hessian, Cholesky factor, updates of later columns.",
+     [Row(f"{c} columns, group {g}{', clip search' if clip else ''}", "gptq_bench",
+          f"columns:{c}/group:{g}/clip:{clip}/", "ratio", "<= 1.3", (c, g, clip) == (4096, -1, 0), GPTQ)
+      for c in (4096, 14336) for g in (-1, 128) for clip in (0, 1)]),
+]
+
+KERNELS = ("Row kernels", "Time of memcpy of as many bytes as the kernel reads and writes, over the kernel's time: 2048 rows "
+           "(cross entropy: 128 rows of the vocabulary), 2 threads. Target: >= 0.6.")
+
+
+class Runner:
+    def __init__(self, build):
+        self.build, self.results, self.loads = build, {}, []
+
+    def command(self, program, filter_, launcher=""):
+        return shlex.join([*shlex.split(launcher), str(self.build / program), f"--benchmark_filter={filter_}"])
+
+    def benchmarks(self, command):
+        """{name: counters} of a program's run, which happens once."""
+        if command not in self.results:
+            self.loads.append(os.getloadavg()[0])
+            print(f"{command}", flush=True)
+            start = time.monotonic()
+            result = subprocess.run(shlex.split(command) + ["--benchmark_format=json"], text=True,
+                                    stdout=subprocess.PIPE, env=environment())
+            if result.returncode != 0:
+                sys.exit(f"run_benchmarks: {command} failed with status {result.returncode}")
+            found = json.loads(result.stdout)["benchmarks"]
+            for benchmark in found:
+                if benchmark.get("error_occurred"):
+                    sys.exit(f"run_benchmarks: {benchmark['name']}: {benchmark['error_message']}")
+            print(f"    {time.monotonic() - start:.0f} s", flush=True)
+            self.results[command] = {benchmark["name"]: benchmark for benchmark in found}
+        return self.results[command]
+
+
+def environment():
+    """What launch/environment.sh sets for Open MPI."""
+    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.getuid() == 0 else {}
+    return {**os.environ, **root, "OMPI_MCA_mpi_yield_when_idle": "1"}
+
+
+def number(value):
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def judge(value, target):
+    if not target:
+        return ""
+    sense, limit = target.split()
+    met = value <= float(limit) if sense == "<=" else value >= float(limit)
+    return "yes" if met else "**no**"
+
+
+def table(rows):
+    head = ["", "target", "measured", "met", "remarks", "command"]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
+
+
+def program_rows(runner, rows, quick):
+    for row in rows:
+        if quick and not row.quick:
+            continue
+        command = runner.command(row.program, row.benchmark)
+        (counters,) = runner.benchmarks(command).values()
+        if row.target:
+            value, measured = counters[row.counter], number(counters[row.counter])
+        else:
+            value, measured = 0, ""
+        remarks = ", ".join(f"{name} {number(counters[name])}" for name in row.show)
+        yield [row.what, row.target, measured, judge(value, row.target), remarks, f"`{command}`"]
+
+
+def kernel_table(runner, quick):
+    command = runner.command("kernels_bench", "bf16/rows:2048/.*threads:2" if quick else "threads:2")
+    cells = {}
+    for name, counters in runner.benchmarks(command).items():
+        kernel, dtype, rows, cols = re.match(r"(\w+)/(\w+)/rows:(\d+)/cols:(\d+)", name).groups()
+        if rows in ("2048", "128"):
+            cells.setdefault((kernel, cols), {})[dtype] = counters["of_memcpy"]
+    lines = [["kernel", "columns", "bf16", "fp32"], ["---"] * 4]
+    for (kernel, cols), values in cells.items():
+        shown = [number(values[d]) + (" (**below**)" if values[d] < 0.6 else "") if d in values else ""
+                 for d in ("bf16", "fp32")]
+        lines.append([kernel, cols, *shown])
+    return f"`{command}`\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def gather_table(runner):
+    command = runner.command("gather_bench", "memcpy|gather|reduce", MPI)
+    found = {name.split("/iterations")[0]: b for name, b in runner.benchmarks(command).items()}
+    speed = {name: b["bytes_per_second"] * 1e-9 for name, b in found.items() if "bytes_per_second" in b}
+    rows = []
+    for name, target in (("gather/one_node", ">= 0.5"), ("gather/nodes_of_one_rank", ""), ("gather/mpi_allgather", "")):
+        value = speed[name] / speed["memcpy"]
+        rows.append([name, target, number(value), judge(value, target),
+                     f"{number(speed[name])} GB/s, memcpy {number(speed['memcpy'])} GB/s", f"`{command}`"])
+    return table(rows), speed["gather/one_node"]
+
+
+def training_table(runner, quick, gather_speed):
+    with tempfile.TemporaryDirectory(prefix="spq-bench-") as folder:
+        results = [first_step(runner.build, Path(folder), environment()),
+                   *scaling(runner.build, Path(folder), environment(), MPI, quick, gather_speed)]
+    return table([[r.what, r.target, number(r.value), judge(r.value, r.target), r.remarks,
+                   f"`{r.command}`"] for r in results])
+
+
+def machine():
+    cpu = re.search(r"^model name\s*:\s*(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    flags = [f for f in ("avx512f", "avx512_bf16", "amx_bf16") if f in Path("/proc/cpuinfo").read_text()]
+    memory = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text()).group(1)) / 2**20
+    return (f"{cpu.group(1) if cpu else 'unknown processor'} ({', '.join(flags)}), {os.cpu_count()} cores, {memory:.0f} GiB; "
+            f"{os.environ.get('OMP_NUM_THREADS', os.cpu_count())} threads where a row does not say otherwise")
+
+
+def page(arguments, runner):
+    parts = []
+    for title, text, rows in SECTIONS:
+        lines = list(program_rows(runner, rows, arguments.quick))
+        if lines:
+            parts.append(f"## {title}\n\n{text}\n\n{table(lines)}")
+    parts.append(f"## {KERNELS[0]}\n\n{KERNELS[1]}\n\n{kernel_table(runner, arguments.quick)}")
+    gathered, speed = gather_table(runner)
+    parts.append("## Gathering a layer\n\nBandwidth of gathering one layer on two ranks, read through once, over memcpy's with "
+                 f"the same reading.\n\n{gathered}")
+    parts.append("## Training\n\nPrograms as a user runs them; `bench_training.py` writes the model and the configurations that "
+                 f"stand for <...>.\n\n{training_table(runner, arguments.quick, speed)}")
+    made = f"tools/run_benchmarks.py{' --quick' if arguments.quick else ''}"
+    head = (f"# Benchmarks\n\nWritten by `{made}` on {datetime.date.today()}; do not edit. Machine: {machine()}. Load average "
+            f"before a command: at most {max(runner.loads):.1f}. Times are in seconds and the least of several.")
+    return "\n\n".join([head, *parts]) + "\n"
+
+
+def build(folder, options):
+    configure = ["cmake", "-S", ".", "-B", str(folder), "-G", "Ninja", "-DSPQ_BENCH=ON", "-DSPQ_TESTS=OFF", *options]
+    programs = ["step_bench", "eval_bench", "load_bench", "gptq_bench", "kernels_bench", "gather_bench", "spq-train"]
+    for command in (configure, ["ninja", "-C", str(folder), *programs]):
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
+            sys.exit(f"run_benchmarks: {shlex.join(command)} failed")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the smallest shape of each")
+    parser.add_argument("--build", type=Path, default=Path("build/bench"), help="build folder (default: %(default)s)")
+    parser.add_argument("--cmake", action="append", default=[], metavar="-DKEY=VALUE", help="option of the configuration")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    arguments = parser.parse_args()
+    arguments.out = arguments.out.resolve()
+    os.chdir(ROOT)
+    build(arguments.build, arguments.cmake)
+    text = page(arguments, Runner(arguments.build))
+    arguments.out.write_text(text, encoding="utf-8")
+    print(f"wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
