@@ -11,10 +11,7 @@
 #include <ATen/ops/zeros.h>
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <chrono>
-#include <limits>
-
+#include "bench/least_time.h"
 #include "dist/single_communicator.h"
 #include "ptq/gptq.h"
 #include "ptq/hessian.h"
@@ -26,21 +23,7 @@ constexpr int64_t kRows = 4096;
 constexpr int64_t kTokens = 2048;
 constexpr int64_t kPanel = 512;
 
-// The least time of a phase over the repetitions.
-class Phase {
- public:
-  template <class Body>
-  void time(const Body& body) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    least_ = std::min(least_, seconds.count());
-  }
-  double seconds() const { return least_; }
-
- private:
-  double least_ = std::numeric_limits<double>::infinity();
-};
+using Phase = bench::LeastTime;
 
 at::Tensor normal(int64_t rows, int64_t columns, uint64_t seed) {
   at::Generator generator = at::detail::createCPUGenerator(seed);
