@@ -1,5 +1,6 @@
-"""Part of run_benchmarks.py: times of whole spq-train runs."""
+"""Part of run_benchmarks.py: times of whole spq-train runs, and what else the machine did meanwhile."""
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,28 @@ import numpy as np
 from token_file import write as write_tokens
 
 STEPS = 4  # the first one also takes memory and is left out
+
+
+def busy_seconds():
+    """Processor time of everything on this machine, and of this process and the ones it waited for."""
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = [int(field) for field in file.readline().split()[1:9]]
+    own = os.times()
+    idle = ticks[3] + ticks[4]
+    return ((sum(ticks) - idle) / os.sysconf("SC_CLK_TCK"),
+            own.user + own.system + own.children_user + own.children_system)
+
+
+class Watch:
+    """`others`: the share of the processors that other programs took while this was open."""
+
+    def __enter__(self):
+        self.start, self.before = time.monotonic(), busy_seconds()
+        return self
+
+    def __exit__(self, *_):
+        busy, own = (after - before for after, before in zip(busy_seconds(), self.before))
+        self.others = max(0.0, (busy - own) / (time.monotonic() - self.start) / os.cpu_count())
 
 
 @dataclass
@@ -90,11 +113,11 @@ def write_model(folder, quick):
     return length
 
 
-def write_config(path, model, length, sequences):
+def write_config(path, model, length, sequences, r1):
     path.write_text(json.dumps({
         "model": str(model), "output_dir": str(path.with_suffix("")),
         "quant": {name: {"bits": 4} for name in ("activation", "key", "value")},
-        "optimizer": {"steps": STEPS}, "batch": {"sequences": sequences, "sequence_length": length, "micro_batch": 1},
+        "rotation": {"r1": r1}, "optimizer": {"steps": STEPS}, "batch": {"sequences": sequences, "sequence_length": length, "micro_batch": 1},
         "data": {"train": str(model / "tokens.h5")}, "compute": {"threads": 1},
         "checkpoint": {"every": 0, "write_rbin": False}}))
 
@@ -105,31 +128,34 @@ def step_seconds(config):
 
 
 def scaling(build, folder, environment, launcher, quick, gather_speed):
-    """One rank and two ranks with one thread each on the same batch; and each of two lone processes on its half."""
+    """One rank and two ranks with one thread each on the same batch; and each of two lone processes on its half. For the
+    latter R1 stays as it is: its update is shared by the ranks, but not by lone processes."""
     model, sequences = folder / "model", 4
     length = write_model(model, quick)
-    configs = {name: folder / f"{name}.yaml" for name in ("one", "two", "left", "right")}
-    for name, config in configs.items():
-        write_config(config, model, length, sequences if name in ("one", "two") else sequences // 2)
-    one, two = f"{build}/spq-train {configs['one']}", f"{launcher} {build}/spq-train {configs['two']}"
-    run(one, environment)
-    run(two, environment)
-    halves = [subprocess.Popen([str(build / "spq-train"), str(configs[name])], env=environment, stdout=subprocess.DEVNULL)
+    kinds = {"one": (1, "learned"), "two": (1, "learned"), "pair": (1, "hadamard"), "left": (2, "hadamard"),
+             "right": (2, "hadamard")}
+    configs = {name: folder / f"{name}.yaml" for name in kinds}
+    for name, (parts, r1) in kinds.items():
+        write_config(configs[name], model, length, sequences // parts, r1)
+    program = f"{build}/spq-train"
+    run(f"{program} {configs['one']}", environment)
+    run(f"{launcher} {program} {configs['two']}", environment)
+    run(f"{launcher} {program} {configs['pair']}", environment)
+    halves = [subprocess.Popen([program, str(configs[name])], env=environment, stdout=subprocess.DEVNULL)
               for name in ("left", "right")]
-    if any(process.wait() != 0 for process in halves):
+    if any([process.wait() != 0 for process in halves]):
         sys.exit("run_benchmarks: a lone spq-train failed")
     seconds = {name: step_seconds(config) for name, config in configs.items()}
     alone = max(seconds["left"], seconds["right"])
     d, intermediate, layers, vocab, _ = shapes(quick)
-    walks = sequences // 2
-    gathered = walks * 2 * (2 * layers * sum(int(np.prod(s)) for _, s in tensors(d, intermediate, 1, 0)) + vocab * d)
+    layer = sum(int(np.prod(shape)) for name, shape in tensors(d, intermediate, 1, vocab) if "_proj" in name)
+    gathered = sequences // 2 * 2 * (2 * layers * layer + vocab * d)  # bytes, bf16, up and down each sequence
     gather = gathered / (gather_speed * 1e9)
     what = f"{layers} layer(s) of d {d}, {sequences} sequences of {length} tokens, one thread per rank"
     return [Result(f"speed-up from 1 to 2 ranks: {what}", ">= 1.8", seconds["one"] / seconds["two"],
                    f"{seconds['one']:.3g} s and {seconds['two']:.3g} s",
-                   f"{build}/spq-train <one.yaml>; {launcher} {build}/spq-train <two.yaml>"),
-            Result("step with gathers over max(compute alone, gather alone)", "<= 1.15",
-                   seconds["two"] / max(alone, gather),
-                   f"compute alone {alone:.3g} s: the slower of two lone processes, at the same time, with half the batch each; "
-                   f"gather alone {gather:.3g} s at gather_bench's speed",
-                   f"{launcher} {build}/spq-train <two.yaml>; {build}/spq-train <left.yaml> & {build}/spq-train <right.yaml>")]
+                   f"{program} <one.yaml>; {launcher} {program} <two.yaml>"),
+            Result("step with gathers over max(compute alone, gather alone)", "<= 1.15", seconds["pair"] / max(alone, gather),
+                   f"{seconds['pair']:.3g} s; compute alone {alone:.3g} s: the slower of two lone processes, at the same time, "
+                   f"with half the batch each; gather alone {gather:.3g} s at gather_bench's speed; R1 fixed",
+                   f"{launcher} {program} <pair.yaml>; {program} <left.yaml> & {program} <right.yaml>")]
