@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/memory.h"
 #include "dist/collectives.h"
 #include "dist/mpi_communicator.h"
 #include "dist/single_communicator.h"
@@ -57,6 +58,7 @@ void report_unconnected_tasks(const Program& program, int tasks) {
 }  // namespace
 
 int run_program(const Program& program, int argc, char** argv, const Body& body) {
+  keep_freed_memory();
   std::signal(SIGXFSZ, SIG_IGN);  // a write beyond the file size limit is an error like a full disk
   Arguments arguments;
   CLI::App app(program.description, program.name);

@@ -6,20 +6,17 @@
 #include <c10/util/Half.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <limits>
 
 #include "core/error.h"
-#include "kernels/isa.h"
 #include "model/rows.h"
+#include "ptq/clip_search.h"
 
 namespace spq::ptq {
 namespace {
 
 constexpr float kLeastRange = 1e-5f;
 constexpr float kLargestZero = 2097152.0f;  // 2^21: keeps round_even exact
-constexpr int kClipSteps = 80;
 constexpr int64_t kLanes = 16;
 
 // Half to even without a library call, so that loops vectorise; exact below 2^22.
@@ -49,41 +46,6 @@ inline float nearest_level(float w, const Levels& l) {
   const float v = w / l.scale;
   const float above = v < l.low ? l.low : v;
   return round_even(above > l.high ? l.high : above);
-}
-
-// |e|^2.4 = a^2 z^4 with a = e^2 and z = a^(-1/5). z starts from the exponent's fifth and takes three Newton
-// steps: exact to fp32 rounding, no division, and it vectorises, which std::pow does not.
-inline float power_2_4(float e) {
-  const float a = e * e;
-  const float bits = static_cast<float>(std::bit_cast<int32_t>(a));
-  float z = std::bit_cast<float>(static_cast<int32_t>(1.2f * 1064866805.0f - 0.2f * bits));
-  for (int i = 0; i < 3; ++i) {
-    const float square = z * z;
-    z = z * (1.2f - 0.2f * ((a * z) * (square * square)));  // a z first: z^5 overflows where a is 0
-  }
-  const float root = a * (z * z);
-  return root * root;
-}
-
-// sum |error|^2.4 of a group; stops early once it has reached `bound`. Lanes are independent, so that the
-// compiler may vectorise the sum.
-inline float clip_error(const float* w, int64_t n, const Levels& l, float bound) {
-  float lanes[kLanes] = {};
-  int64_t i = 0;
-  for (int64_t stop = 0; i + kLanes <= n;) {
-    for (stop = std::min(i + 8 * kLanes, n); i + kLanes <= stop; i += kLanes) {
-      for (int64_t j = 0; j < kLanes; ++j) {
-        lanes[j] += power_2_4(l.scale * nearest_level(w[i + j], l) - w[i + j]);
-      }
-    }
-    float sum = 0;
-    for (float lane : lanes) sum += lane;
-    if (sum >= bound) return sum;
-  }
-  for (int64_t j = 0; i < n; ++i, ++j) lanes[j] += power_2_4(l.scale * nearest_level(w[i], l) - w[i]);
-  float sum = 0;
-  for (float lane : lanes) sum += lane;
-  return sum;
 }
 
 struct Range {
@@ -130,23 +92,18 @@ GroupParams params_of(const Range& r, float width, const WeightQuantSpec& spec) 
   return {scale, spec.symmetric ? 0.0f : std::nearbyint(-r.low / scale) + 0.0f};  // + 0: no negative zero
 }
 
-GroupParams search_clip(const float* w, int64_t n, const Range& full, GroupParams best,
-                        const WeightQuantSpec& spec) {
-  float least = std::numeric_limits<float>::infinity();
+// Shrunken versions of the range `full`.
+ClipCandidates clip_candidates(const Range& full, const WeightQuantSpec& spec) {
+  ClipCandidates candidates;
   for (int i = 0; i < kClipSteps; ++i) {
     const float p = static_cast<float>(1.0 - i / 100.0);
     const Range r{p * full.low, p * full.high};
-    const GroupParams candidate = params_of(r, spec.symmetric ? r.high : r.high - r.low, spec);
-    if (!(candidate.scale > 0) || !(std::abs(candidate.zero) <= kLargestZero)) continue;
-    float error = 0;
-    const Levels levels = levels_of(candidate, spec);
-    kernels::run_vectorised([&] { error = clip_error(w, n, levels, least); });
-    if (error < least) {
-      least = error;
-      best = candidate;
-    }
+    const GroupParams params = params_of(r, spec.symmetric ? r.high : r.high - r.low, spec);
+    const bool usable = params.scale > 0 && std::abs(params.zero) <= kLargestZero;
+    candidates.scale[static_cast<size_t>(i)] = usable ? params.scale : 0.0f;
+    candidates.zero[static_cast<size_t>(i)] = params.zero;
   }
-  return best;
+  return candidates;
 }
 
 int64_t group_length(int64_t columns, const WeightQuantSpec& spec) {
@@ -222,7 +179,7 @@ GroupParams find_group_params(const float* w, int64_t n, const WeightQuantSpec& 
   const Range r = find_range(w, n, spec);
   const float width = spec.symmetric ? r.high : std::max(r.high - r.low, kLeastRange);
   const GroupParams params = params_of(r, width, spec);
-  return spec.mse_clip ? search_clip(w, n, r, params, spec) : params;
+  return spec.mse_clip ? search_clip(w, n, spec, params, clip_candidates(r, spec)) : params;
 }
 
 QuantParams find_params(const at::Tensor& weight, const WeightQuantSpec& spec, std::string_view name) {

@@ -47,7 +47,7 @@ STEP = ("step", "products", "forward", "backward")
 PARTS = ("attention", "attention_backward", "points_r1_r2", "point_key", "point_down", "rope", "norm_backward", "swiglu",
          "swiglu_backward")
 OUTSIDE = ("layer", "loss", "frames", "reduce", "cayley", "metrics", "checkpoint")
-GPTQ = ("seconds", "accumulate", "factor", "quantize", "product", "cholesky", "updates")
+GPTQ = ("ratio_one", "accumulate", "finish", "factor", "quantize", "product", "cholesky", "updates")
 
 SECTIONS = [
     ("One decoder layer of LLaMA-3-8B, forward and backward",
@@ -85,7 +85,9 @@ SECTIONS = [
       Row("2 ranks, 1 thread each", "load_bench", "load_shard/ranks:2/", "of_read", ">= 0.8",
           show=("load_GB/s", "read_GB/s"))]),
     ("GPTQ of one matrix with 4096 rows",
-     "Time over the time of the products that GPTQ cannot do without: Hessian, Cholesky factor, updates of later columns.",
+     "Time over the time of the products that GPTQ cannot do without: Hessian, Cholesky factor, updates of later columns; "
+     "with the default calibration, 128 sequences of 2048 tokens. ratio_one: with one sequence, where the choice of the "
+     "ranges (clip search) is a larger part.",
      [Row(f"{c} columns, group {g}{', clip search' if clip else ''}", "gptq_bench",
           f"columns:{c}/group:{g}/clip:{clip}/", "ratio", "<= 1.3", (c, g, clip) == (4096, -1, 0), GPTQ)
       for c in (4096, 14336) for g in (-1, 128) for clip in (0, 1)]),
