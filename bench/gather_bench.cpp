@@ -132,7 +132,7 @@ void register_all(int world_size) {
         ->Unit(benchmark::kMillisecond);
   };
   add("memcpy", copy_layer);
-  add("gather/one_node", [](benchmark::State& state) { gather_layer(state, 0); });
+  add("gather/real_nodes", [](benchmark::State& state) { gather_layer(state, 0); });
   add("gather/mpi_allgather", mpi_allgather);
   add("gather/nodes_of_one_rank", [](benchmark::State& state) { gather_layer(state, 1); });
   if (world_size > 2)

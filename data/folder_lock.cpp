@@ -33,7 +33,7 @@ void sign(int descriptor) {
 
 FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / kFileName) {
   while (true) {
-    descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     check(descriptor_ >= 0, "{}: cannot make this file ({})", path_.string(), std::strerror(errno));
     if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       const std::string who = errno == EWOULDBLOCK ? holder(descriptor_) : std::strerror(errno);

@@ -8,15 +8,15 @@ namespace spq::dist {
 
 namespace {
 
-bool is_plain(const at::Tensor& tensor) {
-  return tensor.defined() && tensor.is_cpu() && tensor.is_contiguous();
+bool is_plain(const at::Tensor& tensor, c10::Device device) {
+  return tensor.defined() && tensor.device() == device && tensor.is_contiguous();
 }
 
 }  // namespace
 
 void assert_gather_arguments(const Communicator& comm, const at::Tensor& shard, const at::Tensor& whole,
-                             const RowPartition& rows) {
-  SPQ_ASSERT(is_plain(shard) && is_plain(whole));
+                             const RowPartition& rows, c10::Device device) {
+  SPQ_ASSERT(is_plain(shard, device) && is_plain(whole, device));
   SPQ_ASSERT(rows.world_size() == comm.world_size());
   SPQ_ASSERT(shard.dim() >= 1 && shard.dim() == whole.dim());
   SPQ_ASSERT(shard.scalar_type() == whole.scalar_type());
@@ -26,23 +26,24 @@ void assert_gather_arguments(const Communicator& comm, const at::Tensor& shard, 
 }
 
 void assert_exchange_arguments(const Communicator& comm, std::span<const at::Tensor> send,
-                               std::span<const at::Tensor> receive) {
+                               std::span<const at::Tensor> receive, c10::Device device) {
   const auto world = static_cast<size_t>(comm.world_size());
   SPQ_ASSERT(send.size() == world && receive.size() == world);
-  for (size_t r = 0; r < world; ++r) SPQ_ASSERT(is_plain(send[r]) && is_plain(receive[r]));
+  for (size_t r = 0; r < world; ++r) SPQ_ASSERT(is_plain(send[r], device) && is_plain(receive[r], device));
   const auto self = static_cast<size_t>(comm.rank());
   SPQ_ASSERT(send[self].nbytes() == receive[self].nbytes());
 }
 
-void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tensor, int root) {
-  SPQ_ASSERT(is_plain(tensor));
+void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tensor, int root,
+                                c10::Device device) {
+  SPQ_ASSERT(is_plain(tensor, device));
   SPQ_ASSERT(root >= 0 && root < comm.world_size());
 }
 
 void assert_shard_arguments(const Communicator& comm, std::span<const ShardUnit> units) {
   for (const ShardUnit& unit : units) {
     for (const Shard& shard : unit) {
-      SPQ_ASSERT(is_plain(shard.rows) && shard.rows.dim() >= 1);
+      SPQ_ASSERT(is_plain(shard.rows, c10::kCPU) && shard.rows.dim() >= 1);
       SPQ_ASSERT(shard.partition.world_size() == comm.world_size());
       SPQ_ASSERT(shard.rows.size(0) == shard.partition.count(comm.rank()));
     }

@@ -10,17 +10,18 @@
 
 namespace spq::dist {
 
-/// Asserts what all_gather_rows promises: contiguous host tensors of one dtype, rows of one shape, this
-/// rank's count.
+/// Asserts what all_gather_rows promises: contiguous tensors of one dtype on `device`, rows of one shape,
+/// this rank's count.
 void assert_gather_arguments(const Communicator& comm, const at::Tensor& shard, const at::Tensor& whole,
-                             const RowPartition& rows);
+                             const RowPartition& rows, c10::Device device = c10::kCPU);
 
-/// Asserts one contiguous host tensor per rank on both sides.
+/// Asserts one contiguous tensor on `device` per rank on both sides.
 void assert_exchange_arguments(const Communicator& comm, std::span<const at::Tensor> send,
-                               std::span<const at::Tensor> receive);
+                               std::span<const at::Tensor> receive, c10::Device device = c10::kCPU);
 
-/// Asserts a contiguous host tensor and a root that exists.
-void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tensor, int root);
+/// Asserts a contiguous tensor on `device` and a root that exists.
+void assert_broadcast_arguments(const Communicator& comm, const at::Tensor& tensor, int root,
+                                c10::Device device = c10::kCPU);
 
 /// Asserts what make_shards promises: contiguous host tensors with this rank's count of rows.
 void assert_shard_arguments(const Communicator& comm, std::span<const ShardUnit> units);

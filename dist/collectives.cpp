@@ -53,6 +53,14 @@ void sum_by_parts(Communicator& comm, at::Tensor& flat) {
   comm.all_gather_rows(sum, flat, parts)->wait();
 }
 
+/// Of every rank, in rank order.
+std::vector<std::string> host_names(Communicator& comm) {
+  char name[256] = "";  // longer than any name Linux allows
+  const int status = gethostname(name, sizeof(name));
+  agree_or_fail(comm, status == 0 ? "" : fmt::format("no host name: {}", std::strerror(errno)));
+  return gather_texts(comm, name);
+}
+
 }  // namespace
 
 void all_reduce_sum(Communicator& comm, at::Tensor& tensor) {
@@ -94,11 +102,14 @@ void agree_or_fail(Communicator& comm, std::string_view problem) {
 }
 
 int local_world_size(Communicator& comm) {
-  char name[256] = "";  // longer than any name Linux allows
-  const int status = gethostname(name, sizeof(name));
-  agree_or_fail(comm, status == 0 ? "" : fmt::format("no host name: {}", std::strerror(errno)));
-  const std::vector<std::string> names = gather_texts(comm, name);
-  return static_cast<int>(std::count(names.begin(), names.end(), std::string(name)));
+  const std::vector<std::string> names = host_names(comm);
+  return static_cast<int>(std::count(names.begin(), names.end(), names.at(static_cast<size_t>(comm.rank()))));
+}
+
+int local_rank(Communicator& comm) {
+  const std::vector<std::string> names = host_names(comm);
+  const auto mine = names.begin() + comm.rank();
+  return static_cast<int>(std::count(names.begin(), mine, *mine));
 }
 
 }  // namespace spq::dist

@@ -42,4 +42,7 @@ void collectively(Communicator& comm, const Body& body) {
 /// How many ranks run on this rank's host, itself included (ranks whose host name is the same).
 int local_world_size(Communicator& comm);
 
+/// The place of this rank among them.
+int local_rank(Communicator& comm);
+
 }  // namespace spq::dist

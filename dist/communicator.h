@@ -16,7 +16,10 @@
 namespace spq::dist {
 
 /// A group of ranks. Every rank calls the same collectives in the same order with matching shapes and dtypes;
-/// calls of one communicator are made from one thread. Tensors are contiguous and live in host memory.
+/// calls of one communicator are made from one thread. Tensors are contiguous and live in host memory or, for
+/// a communicator of a device (dist/device_communicator.h), on that device: all tensors of a call in the same
+/// place, on every rank. A call on device tensors waits in the calling thread's current stream, not on the
+/// host: its result is there for what is queued on that stream afterwards.
 /// Collectives move bytes of any dtype. A failure is spq::Error; the communicator is dead after it.
 class Communicator {
  public:
@@ -24,7 +27,7 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int world_size() const = 0;
-  /// "single", "threads" or "mpi".
+  /// "single", "threads", "mpi", "nccl" or "staged".
   virtual std::string_view backend() const = 0;
 
   virtual void barrier() = 0;
@@ -47,16 +50,22 @@ class Communicator {
   /// copy goes matrix by matrix as it is moved, so the caller should keep none. MPI over several nodes: rows
   /// stay with their ranks, and the ranks of a node share two buffers, into which each of them fetches its
   /// part. Where sharing is not possible (rank 0 says once on stderr why) gathering is all_gather_rows.
+  /// A communicator of a device takes rows from host memory and gathers onto the device.
   virtual std::unique_ptr<ShardStore> make_shards(std::vector<ShardUnit> units) = 0;
 
   /// A collective that takes longer than this from here on, transfers and waiting for other ranks included,
   /// is a failure that names the ranks that did not take part; 0: wait for ever. Same value on every rank.
-  /// MPI only; the ranks of the other backends share one process and end together.
+  /// Not in backends whose ranks share one process: they end together.
   virtual void set_timeout(double seconds) = 0;
 
   /// Ends the job on every rank because of a failure on this one: other ranks' pending and later calls do not
   /// hang. MPI: ends the processes (does not return). Threads: the others' calls throw Error naming `reason`.
+  /// May be called from any thread.
   virtual void abort(std::string_view reason) noexcept = 0;
+
+  /// The first reason given to abort() on any rank, where this process can have outlived it; else empty. May
+  /// be called from any thread.
+  virtual std::string end_reason() const { return {}; }
 };
 
 }  // namespace spq::dist

@@ -9,11 +9,13 @@
 #include <cstdlib>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "core/error.h"
 #include "core/memory.h"
 #include "dist/collectives.h"
 #include "dist/mpi_communicator.h"
+#include "dist/same_everywhere.h"
 #include "dist/single_communicator.h"
 
 namespace spq::dist {
@@ -25,9 +27,16 @@ constexpr double kStartTimeout = 600;  // seconds for a collective before body h
 
 using Body = std::function<int(Communicator&, const Arguments&)>;
 
+std::vector<Fact> own_facts(const Program& program) {
+  std::vector<Fact> facts = program.facts();
+  for (Fact& fact : library_facts()) facts.push_back(std::move(fact));
+  return facts;
+}
+
 int run_reporting_errors(const Program& program, Communicator& comm, const Arguments& arguments,
                          const Body& body) {
   try {
+    check_same_everywhere(comm, [&] { return own_facts(program); });
     return body(comm, arguments);
   } catch (const AgreedError& error) {
     if (comm.rank() == 0) std::fprintf(stderr, "%s: error: %s\n", program.name.c_str(), error.what());

@@ -51,6 +51,24 @@ std::vector<at::Tensor> whole_views(std::byte* begin, const ShardUnit& unit) {
   return views;
 }
 
+std::vector<WholeMatrix> whole_matrices(const ShardUnit& unit) {
+  std::vector<WholeMatrix> matrices;
+  for (const Shard& shard : unit) matrices.push_back({whole_sizes(shard), shard.rows.scalar_type()});
+  return matrices;
+}
+
+std::vector<at::Tensor> whole_views(const at::Tensor& memory, std::span<const WholeMatrix> matrices) {
+  std::vector<at::Tensor> views;
+  int64_t begin = 0;
+  for (const WholeMatrix& matrix : matrices) {
+    int64_t num_bytes = static_cast<int64_t>(c10::elementSize(matrix.dtype));
+    for (const int64_t size : matrix.sizes) num_bytes *= size;
+    views.push_back(memory.narrow(0, begin, num_bytes).view(matrix.dtype).view(matrix.sizes));
+    begin += rounded_up(num_bytes);
+  }
+  return views;
+}
+
 std::vector<std::vector<at::Tensor>> move_into(
     std::byte* begin, std::vector<ShardUnit>& units, int rank,
     const std::function<void(const at::Tensor& rows)>& before_copy) {

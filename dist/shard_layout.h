@@ -24,6 +24,18 @@ std::array<int64_t, 2> slot_bytes(std::span<const ShardUnit> units);
 /// every rank.
 std::vector<at::Tensor> whole_views(std::byte* begin, const ShardUnit& unit);
 
+/// A whole matrix without its values.
+struct WholeMatrix {
+  std::vector<int64_t> sizes;
+  at::ScalarType dtype;
+};
+
+/// The unit's matrices, whole.
+std::vector<WholeMatrix> whole_matrices(const ShardUnit& unit);
+
+/// The places of whole_views() in `memory` (bytes, on any device) as views of it.
+std::vector<at::Tensor> whole_views(const at::Tensor& memory, std::span<const WholeMatrix> matrices);
+
 /// Moves this rank's rows of all units to their places in the memory from `begin` on, units one after
 /// another, and returns the whole matrices there. Each of `units`' tensors is released as soon as it is
 /// copied. `before_copy` is called with the place of each before it is written.

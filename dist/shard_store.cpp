@@ -21,6 +21,7 @@ GatheredUnit ShardStore::gather(size_t unit) {
 void ShardStore::drop(size_t unit) {
   std::optional<size_t>& place = held_[unit % 2];
   SPQ_ASSERT(place == unit);
+  finish(unit);
   place.reset();
 }
 

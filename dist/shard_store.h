@@ -40,7 +40,8 @@ class ShardStore {
   /// neighbours never needs others); more is our own bug (assertion).
   GatheredUnit gather(size_t unit);
 
-  /// Nothing of `unit`, which is held and complete, is needed any more.
+  /// Nothing of `unit`, which is held and complete, is needed any more by the caller (on a device: by what it
+  /// has queued on its stream so far).
   void drop(size_t unit);
 
   /// True when every matrix lies whole in this rank's reach: gathering moves nothing and takes no memory.
@@ -48,6 +49,7 @@ class ShardStore {
 
  private:
   virtual GatheredUnit start(size_t unit) = 0;
+  virtual void finish(size_t /*unit*/) {}  // at its drop
 
   std::array<std::optional<size_t>, 2> held_;  // by unit mod 2
 };

@@ -107,6 +107,11 @@ class ThreadGroup::Meeting {
     end(reason);
   }
 
+  std::string end_reason() {
+    std::lock_guard lock(mutex_);
+    return reason_.value_or("");
+  }
+
   /// Memory for all ranks that ask with the same `number`, which the first of them gets.
   std::shared_ptr<std::byte> common_memory(uint64_t number, int64_t num_bytes) {
     std::lock_guard lock(mutex_);
@@ -208,6 +213,7 @@ class ThreadCommunicator final : public Communicator {
 
   void set_timeout(double) override {}
   void abort(std::string_view reason) noexcept override { meeting_->abort(reason); }
+  std::string end_reason() const override { return meeting_->end_reason(); }
 
  private:
   Part new_part(std::string call) const {

@@ -12,19 +12,21 @@ struct bfloat16 {
   uint16_t bits;
 
   bfloat16() = default;
-  explicit bfloat16(float value) : bits(encode(value)) {}
-  explicit operator float() const { return decode(bits); }
+  constexpr explicit bfloat16(float value) : bits(encode(value)) {}
+  constexpr explicit operator float() const { return decode(bits); }
 
-  static uint16_t encode(float value) {
+  static constexpr uint16_t encode(float value) {
     const bool is_nan = (std::bit_cast<uint32_t>(value) & 0x7fffffffu) > 0x7f800000u;
     return is_nan ? uint16_t{0x7fc0} : static_cast<uint16_t>(round_up_half(value) >> 16);
   }
   /// Its upper half is `value` rounded to nearest, ties to even. Not for a NaN with ones in the lower half.
-  static uint32_t round_up_half(float value) {
+  static constexpr uint32_t round_up_half(float value) {
     const auto raw = std::bit_cast<uint32_t>(value);
     return raw + 0x7fffu + ((raw >> 16) & 1u);
   }
-  static float decode(uint16_t code) { return std::bit_cast<float>(static_cast<uint32_t>(code) << 16); }
+  static constexpr float decode(uint16_t code) {
+    return std::bit_cast<float>(static_cast<uint32_t>(code) << 16);
+  }
 };
 
 /// The type in which a row of T is computed: float for bf16 and float, double for double.

@@ -10,7 +10,7 @@ namespace spq::kernels {
 /// e^x within 2 ulp for normal results; exact at 0, infinity above 88.73, 0 below -103.98, NaN for NaN.
 /// Standard reduction x = n ln 2 + r, |r| <= ln 2 / 2, Taylor polynomial of degree 7 in r (truncation error
 /// 5e-9).
-inline float row_exp(float x) {
+constexpr float row_exp(float x) {
   // Written as comparisons that a NaN fails. Beyond these the result is infinity or 0 anyway.
   const float low = x < -105.0f ? -105.0f : x;
   const float v = low > 90.0f ? 90.0f : low;

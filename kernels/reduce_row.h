@@ -6,16 +6,11 @@
 #include <type_traits>
 
 #include "kernels/bfloat16.h"
+#include "kernels/extremes.h"
 
 namespace spq::kernels {
 
 inline constexpr int64_t kLanes = 32;
-
-template <class A>
-struct MinMax {
-  A min;
-  A max;
-};
 
 /// Extremes of n >= 1 values that are integers, or floats whose NaNs are skipped unless first.
 template <int64_t kWidth, class A, class Value>
@@ -44,12 +39,6 @@ MinMax<A> lane_min_max(const Value& value, int64_t n) {
     }
   }
   return {low[0], high[0]};
-}
-
-/// bf16 bits as an integer of the same order, and back: negative values have all bits but the sign flipped.
-inline int16_t ordered(uint16_t bits) {
-  const auto value = static_cast<int16_t>(bits);
-  return static_cast<int16_t>(value ^ ((value >> 15) & 0x7fff));
 }
 
 /// Extremes of n >= 1 values. A NaN is an extreme in bf16, and otherwise skipped unless it is the first

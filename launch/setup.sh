@@ -10,15 +10,19 @@ packages=(g++ cmake ninja-build ccache python3 python3-venv openmpi-bin libopenm
   nlohmann-json3-dev libfmt-dev libcli11-dev libssl-dev)
 # LibTorch is the CPU part of the PyPI wheel; its libraries need two small NVIDIA wheels even without a GPU.
 wheels=(torch==2.11.0 nvidia-cuda-cupti==13.0.85 nvidia-cuda-runtime==13.0.96)
+# With a CUDA toolkit its CUDA part is used too. What that needs and a toolkit does not have:
+toolkit=${CUDA_HOME:-/usr/local/cuda}
+if [ -e "$toolkit/lib64/libcublas.so.13" ]; then
+  wheels+=(nvidia-cusparselt-cu13==0.8.0 nvidia-cufile==1.15.1.6 nvidia-nvshmem-cu13==3.4.5)
+fi
 tools=(numpy h5py tokenizers safetensors matplotlib)
 kind=run
 [ -e .deps/installed-tests ] && set -- --tests # what the tests need includes what running needs
 if [ "${1:-}" = --tests ]; then
   kind=tests
   packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang-format slurm-wlm munge iproute2)
-  # Python can import that torch only where a CUDA toolkit supplies the other libraries; one test uses it if it can.
-  if [ -e /usr/local/cuda/lib64/libcublas.so.13 ]; then
-    wheels+=(nvidia-cusparselt-cu13==0.8.0 nvidia-cufile==1.15.1.6 nvidia-nvshmem-cu13==3.4.5)
+  # Python can import that torch only where the CUDA part of LibTorch is complete; one test uses it if it can.
+  if [ ${#wheels[@]} -gt 3 ]; then
     tools+=(filelock typing-extensions sympy networkx jinja2 fsspec transformers==5.23.0)
   fi
 elif [ $# -gt 0 ]; then

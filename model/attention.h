@@ -14,8 +14,10 @@ struct AttentionShape {
 };
 
 struct AttentionResult {
-  at::Tensor out;        // [batch * length, heads * head_dim]
-  at::Tensor logsumexp;  // kept for the backward pass
+  at::Tensor out;  // [batch * length, heads * head_dim]
+  // Kept for the backward pass:
+  at::Tensor logsumexp;
+  at::Tensor random_seed, random_offset;  // nothing is random, but LibTorch's CUDA operators want them back
 };
 
 struct AttentionGradients {
@@ -25,7 +27,8 @@ struct AttentionGradients {
 };
 
 /// softmax(q k^T / sqrt(head_dim), causal) v. q [batch * length, heads, head_dim], k and v with kv_heads;
-/// query head h reads key/value head h / (heads / kv_heads).
+/// query head h reads key/value head h / (heads / kv_heads). On a GPU: fp32, bf16 or fp16 (head_dim then a
+/// multiple of 8 of at most 256); Error for others. Same bits run to run, the backward pass included.
 AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const AttentionShape& shape);
 

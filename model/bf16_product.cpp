@@ -1,5 +1,7 @@
 #include "model/bf16_product.h"
 
+#include <ATen/ops/addmm.h>
+
 #include <limits>
 
 // Part of MKL's C interface, which LibTorch carries on x86-64 but declares nowhere. Null where it does not.
@@ -29,6 +31,10 @@ bool add_bf16_product(at::Tensor& m, const at::Tensor& a, const at::Tensor& b) {
   const bool dtypes_fit =
       a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 && m.scalar_type() == at::kFloat;
   const int64_t rows = a.size(0);
+  if (m.is_cuda()) {
+    if (dtypes_fit && rows > 0) at::addmm_out(m, m, a.t(), b, at::kFloat);
+    return dtypes_fit;
+  }
   if (!dtypes_fit || !multiplies_bf16() || rows > std::numeric_limits<int>::max()) return false;
   const at::Tensor left = a.contiguous();
   const at::Tensor right = b.contiguous();

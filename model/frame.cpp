@@ -4,6 +4,7 @@
 #include <ATen/ops/matmul.h>
 
 #include "core/error.h"
+#include "model/device.h"
 #include "model/rows.h"
 
 namespace spq::model {
@@ -13,6 +14,13 @@ at::Tensor hadamard(const at::Tensor& x, const kernels::HadamardPlan& plan,
                     kernels::HadamardDirection direction) {
   SPQ_ASSERT(x.size(-1) == plan.n);
   at::Tensor y = at::empty_like(x);
+  if (const auto target = block_target(x)) {
+    dispatch_block_dtype(x.scalar_type(), [&]<class T>(T*) {
+      kernels::blocks::hadamard_rows<T>(*target, row_data<T>(x), row_data<T>(y), x.numel() / plan.n, plan,
+                                        direction);
+    });
+    return y;
+  }
   dispatch_dtype(x.scalar_type(), [&]<class T>(T*) {
     const T* in = row_data<T>(x);
     T* out = row_data<T>(y);

@@ -5,6 +5,7 @@
 
 #include "kernels/rms_norm.h"
 #include "model/bf16_product.h"
+#include "model/device.h"
 #include "model/norm.h"
 #include "model/rows.h"
 
@@ -17,9 +18,26 @@ T* output_rows(const at::Tensor& t, int64_t first_value) {
   return t.defined() ? row_data<T>(t) + first_value : nullptr;
 }
 
+void quantize_blocks(const kernels::BlockTarget& target, const at::Tensor& x, const Frame& frame,
+                     const kernels::QuantSpec& spec, const PointResult& out) {
+  const int64_t cols = x.size(-1);
+  const int64_t rows = x.numel() / cols;
+  dispatch_block_dtype(x.scalar_type(), [&]<class T>(T*) {
+    const T* in = row_data<T>(x);
+    T* x_hat = output_rows<T>(out.x_hat, 0);
+    T* error = output_rows<T>(out.error, 0);
+    if (frame.plan()) {
+      kernels::blocks::hadamard_quant_rows<T>(target, in, x_hat, error, rows, *frame.plan(), spec);
+    } else {
+      kernels::blocks::fake_quant_rows<T>(target, in, x_hat, error, rows, cols, spec);
+    }
+  });
+}
+
 // Point without a rotation or behind a Hadamard transform: one pass over each row.
 void quantize_rows(const at::Tensor& x, const Frame& frame, const kernels::QuantSpec& spec,
                    const PointResult& out) {
+  if (const auto target = block_target(x)) return quantize_blocks(*target, x, frame, spec, out);
   const int64_t cols = x.size(-1);
   dispatch_dtype(x.scalar_type(), [&]<class T>(T*) {
     const T* in = row_data<T>(x);
@@ -68,6 +86,13 @@ PointResult quantize_normed(const at::Tensor& x, double eps, const Frame& frame,
   if (!frame.is_none() || !spec.enabled()) return quantize_point(rms_norm(x, eps), frame, spec);
   const PointResult out{at::empty_like(x), at::empty_like(x)};
   const int64_t cols = x.size(-1);
+  if (const auto target = block_target(x)) {
+    dispatch_block_dtype(x.scalar_type(), [&]<class T>(T*) {
+      kernels::blocks::rms_norm_quant<T>(*target, row_data<T>(x), row_data<T>(out.x_hat),
+                                         row_data<T>(out.error), x.numel() / cols, cols, eps, spec);
+    });
+    return out;
+  }
   dispatch_dtype(x.scalar_type(), [&]<class T>(T*) {
     const T* in = row_data<T>(x);
     for_rows(x.numel() / cols, cols, [&](int64_t begin, int64_t end) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/rope.h"
+#include "model/device.h"
 #include "model/rows.h"
 
 namespace spq::model {
@@ -71,12 +72,25 @@ RopeTable make_rope_table(const data::LlamaConfig& config, int64_t positions, at
   return table;
 }
 
+RopeTable RopeTable::on(c10::Device device) const {
+  return {cos.to(device), sin.to(device)};
+}
+
 void apply_rope(at::Tensor& x, const RopeTable& table, bool inverse) {
   const int64_t positions = table.cos.size(0);
   const int64_t heads = x.size(1);
   const int64_t head_dim = x.size(2);
   SPQ_ASSERT(x.size(0) % positions == 0);
   const auto direction = inverse ? kernels::RopeDirection::kInverse : kernels::RopeDirection::kForward;
+  if (const auto target = block_target(x)) {
+    return dispatch_block_dtype(x.scalar_type(), [&]<class T>(T*) {
+      const int64_t sequence = positions * heads * head_dim;
+      for (int64_t at = 0; at < x.numel(); at += sequence) {
+        kernels::blocks::rope_rows<T>(*target, row_data<T>(x) + at, row_data<float>(table.cos),
+                                      row_data<float>(table.sin), positions, heads, head_dim, direction);
+      }
+    });
+  }
   dispatch_dtype(x.scalar_type(), [&]<class T>(T*) {
     using A = kernels::Accumulate<T>;
     T* data = row_data<T>(x);

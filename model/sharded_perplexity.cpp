@@ -41,7 +41,7 @@ double perplexity(dist::Communicator& comm, const Network& network, WeightSource
     if (with_bos) put_in_front(options.bos_id, batches);
   });
   for (const at::Tensor& ids : batches) {
-    loss_sum += forward_loss(network, weights, ids).loss_sum;
+    loss_sum += forward_loss(network, weights, ids).loss_sum();
   }
   at::Tensor total = at::tensor({loss_sum}, at::kDouble);
   dist::all_reduce_sum(comm, total);

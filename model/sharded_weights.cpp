@@ -34,10 +34,10 @@ std::vector<dist::ShardUnit> units_of(ModelShard& shard, const data::LlamaConfig
 }  // namespace
 
 ShardedWeights::ShardedWeights(dist::Communicator& comm, const data::LlamaConfig& config, ModelShard shard,
-                               at::ScalarType compute_dtype)
+                               at::ScalarType compute_dtype, c10::Device device)
     : comm_(comm),
       config_(config),
-      embedding_(std::move(shard.embedding)),
+      embedding_(std::move(shard.embedding).to(device)),
       compute_dtype_(compute_dtype),
       store_(comm.make_shards(units_of(shard, config, comm.world_size()))),
       schedule_([this](int64_t unit) { return start(unit); }, [this](int64_t unit) { drop(unit); }) {}
@@ -88,10 +88,14 @@ const at::Tensor& ShardedWeights::head() {
   return current_.head;
 }
 
-// Only the rows that are looked up travel: ids to their owners, rows back.
+// Only the rows that are looked up travel: ids to their owners, rows back. Ids are sorted in host memory, so
+// that a GPU is not waited for; only places and wanted rows go to it.
 at::Tensor ShardedWeights::embed(const at::Tensor& ids) {
   const int world_size = comm_.world_size();
-  if (world_size == 1) return at::index_select(embedding_, 0, ids).to(compute_dtype_);
+  const auto with_rows = [&](const at::Tensor& t) {
+    return t.to(embedding_.device(), at::kLong, /*non_blocking=*/true);
+  };
+  if (world_size == 1) return at::index_select(embedding_, 0, with_rows(ids)).to(compute_dtype_);
   const dist::RowPartition vocab(config_.vocab_size, world_size);
 
   std::vector<at::Tensor> asked(static_cast<size_t>(world_size));   // ids I need from each rank
@@ -115,12 +119,12 @@ at::Tensor ShardedWeights::embed(const at::Tensor& ids) {
   }
   comm_.all_to_all(asked, theirs);
   for (const at::Tensor& wanted : theirs) {
-    send.push_back(embedding_.index_select(0, wanted.sub(vocab.begin(comm_.rank()))));
+    send.push_back(embedding_.index_select(0, with_rows(wanted.sub(vocab.begin(comm_.rank())))));
   }
   comm_.all_to_all(send, receive);
 
   at::Tensor rows = at::empty({ids.numel(), config_.hidden_size}, embedding_.options());
-  rows.index_copy_(0, at::cat(places), at::cat(receive));
+  rows.index_copy_(0, with_rows(at::cat(places)), at::cat(receive));
   return rows.to(compute_dtype_);
 }
 

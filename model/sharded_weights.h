@@ -17,13 +17,14 @@ namespace spq::model {
 /// gathered units are in memory: the one in use and the next; none where the ranks share memory, because
 /// there a gathered unit is a view (dist/shard_store.h). Weights travel and wait in the checkpoint's dtype;
 /// the unit in use is converted to the compute dtype when that is another one. With one rank nothing is
-/// copied.
+/// copied. With a device, all of this holds for that device's memory; `comm` then has to move tensors between
+/// devices (dist/device_communicator.h).
 class ShardedWeights : public WeightSource {
  public:
   /// Construction and destruction are collective. The shard's matrices are moved to where the communicator
   /// places them, so give them away: std::move.
   ShardedWeights(dist::Communicator& comm, const data::LlamaConfig& config, ModelShard shard,
-                 at::ScalarType compute_dtype);
+                 at::ScalarType compute_dtype, c10::Device device = at::kCPU);
 
   void begin_walk(Walk walk) override;
   at::Tensor embed(const at::Tensor& ids) override;
@@ -42,7 +43,7 @@ class ShardedWeights : public WeightSource {
 
   dist::Communicator& comm_;
   data::LlamaConfig config_;
-  at::Tensor embedding_;  // my rows
+  at::Tensor embedding_;  // my rows, on the device
   at::ScalarType compute_dtype_;
   std::unique_ptr<dist::ShardStore> store_;
   std::map<int64_t, std::vector<at::Tensor>> gathered_;  // by unit: the one in use and the next

@@ -33,7 +33,8 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
   virtual void begin_walk(Walk walk) = 0;
-  /// Embedding rows of `ids` int64 [tokens] -> [tokens, d]. Called first in a walk; `ids` may be empty.
+  /// Embedding rows of `ids` int64 [tokens], in host memory -> [tokens, d]. Called first in a walk; `ids` may
+  /// be empty.
   virtual at::Tensor embed(const at::Tensor& ids) = 0;
   /// Valid until the next call of layer() or head().
   virtual const LayerWeights& layer(int64_t index) = 0;

@@ -5,16 +5,18 @@
 #include <vector>
 
 #include "data/config_key.h"
+#include "model/device_key.h"
 
 namespace spq::ptq {
 
 struct ComputeConfig {
+  model::ComputeDevice device = model::ComputeDevice::kAuto;
   bool fp32 = true;  // false: bf16
   int64_t threads = 0;
   double collective_timeout = 1800;  // seconds; 0: none
 };
 
-/// compute.dtype, compute.threads and compute.collective_timeout, bound to `compute`.
+/// compute.device, compute.dtype, compute.threads and compute.collective_timeout, bound to `compute`.
 void append_compute_keys(std::vector<data::Key>& keys, ComputeConfig& compute);
 
 }  // namespace spq::ptq

@@ -63,7 +63,8 @@ model::LayerFrames merged_frames(const std::filesystem::path& model_dir, const d
 
 double evaluate_model(dist::Communicator& comm, const std::filesystem::path& model_dir,
                       const data::TokenFile& tokens, const model::PerplexityOptions& options,
-                      const model::QuantConfig& quant, const Online& online, at::ScalarType compute_dtype) {
+                      const model::QuantConfig& quant, const Online& online, at::ScalarType compute_dtype,
+                      c10::Device device) {
   model::Network network;
   std::optional<model::ModelShard> shard;
   dist::collectively(comm, [&] {
@@ -73,10 +74,10 @@ double evaluate_model(dist::Communicator& comm, const std::filesystem::path& mod
     const auto manifest = data::read_manifest(model_dir);
     network.frames = model::NetworkFrames(merged_frames(model_dir, network.config, manifest, online));
     network.scheme = model::quant_scheme(quant);
-    network.rope = model::make_rope_table(network.config, options.length);
+    network.rope = model::make_rope_table(network.config, options.length).on(device);
     shard = model::load_shard(files, network.config, comm.rank(), comm.world_size());
   });
-  model::ShardedWeights weights(comm, network.config, std::move(*shard), compute_dtype);
+  model::ShardedWeights weights(comm, network.config, std::move(*shard), compute_dtype, device);
   return model::perplexity(comm, network, weights, tokens, options);
 }
 

@@ -44,9 +44,10 @@ model::LayerFrames merged_frames(const std::filesystem::path& model_dir, const d
                                  const Online& online);
 
 /// exp(mean next-token loss) of `model_dir` over the windows of `tokens`. Weights are sharded over the ranks,
-/// windows split. Collective; same value on every rank.
+/// windows split. Collective; same value on every rank. `comm` and `device`: model/sharded_device.h.
 double evaluate_model(dist::Communicator& comm, const std::filesystem::path& model_dir,
                       const data::TokenFile& tokens, const model::PerplexityOptions& options,
-                      const model::QuantConfig& quant, const Online& online, at::ScalarType compute_dtype);
+                      const model::QuantConfig& quant, const Online& online, at::ScalarType compute_dtype,
+                      c10::Device device = at::kCPU);
 
 }  // namespace spq::ptq

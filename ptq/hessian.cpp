@@ -111,10 +111,12 @@ at::Tensor damped_factor(const at::Tensor& hessian, double percdamp, HessianFact
 
 }  // namespace
 
-MomentAccumulator::MomentAccumulator(int64_t columns, bool with_cross, at::ScalarType dtype) {
+MomentAccumulator::MomentAccumulator(int64_t columns, bool with_cross, at::ScalarType dtype,
+                                     c10::Device device) {
   SPQ_ASSERT(dtype == at::kFloat || dtype == at::kDouble);
-  sums_.hessian = at::zeros({columns, columns}, dtype);
-  if (with_cross) sums_.cross = at::zeros({columns, columns}, dtype);
+  const at::TensorOptions options = at::TensorOptions(dtype).device(device);
+  sums_.hessian = at::zeros({columns, columns}, options);
+  if (with_cross) sums_.cross = at::zeros({columns, columns}, options);
 }
 
 void MomentAccumulator::add(const at::Tensor& x, const at::Tensor& x_fp, int64_t num_samples) {
@@ -137,6 +139,8 @@ void MomentAccumulator::add(const at::Tensor& x, const at::Tensor& x_fp, int64_t
 InputMoments MomentAccumulator::finish(dist::Communicator& comm, std::string_view name) {
   InputMoments result = std::move(sums_);
   sums_ = {};
+  result.hessian = result.hessian.cpu();
+  if (result.cross.defined()) result.cross = result.cross.cpu();
   at::Tensor count = at::full({1}, static_cast<double>(result.num_samples), at::kDouble);
   dist::all_reduce_sum(comm, count);
   result.num_samples = static_cast<int64_t>(count.item<double>());

@@ -21,15 +21,17 @@ struct InputMoments {
 /// Sums moments; each rank adds its own samples. Memory: one or two matrices [columns, columns] of `dtype`.
 class MomentAccumulator {
  public:
-  /// dtype: float or double. with_cross: for GPTAQ.
-  MomentAccumulator(int64_t columns, bool with_cross, at::ScalarType dtype);
+  /// dtype: float or double. with_cross: for GPTAQ. `device`: of the inputs, and where their moments are
+  /// summed.
+  MomentAccumulator(int64_t columns, bool with_cross, at::ScalarType dtype, c10::Device device = at::kCPU);
 
   /// Adds num_samples sequences of tokens: x [tokens, columns], any floating dtype; x_fp as x when
   /// with_cross, undefined otherwise.
   void add(const at::Tensor& x, const at::Tensor& x_fp, int64_t num_samples);
 
-  /// Moments over the samples of all ranks: a collective; every rank receives the same bits. The accumulator
-  /// is spent. Throws Error naming `name`, on every rank, when there is no sample or a moment is not finite.
+  /// Moments over the samples of all ranks: a collective; every rank receives the same bits, in host memory.
+  /// The accumulator is spent. Throws Error naming `name`, on every rank, when there is no sample or a moment
+  /// is not finite.
   InputMoments finish(dist::Communicator& comm, std::string_view name);
 
  private:

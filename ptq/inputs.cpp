@@ -1,6 +1,7 @@
 #include "ptq/inputs.h"
 
 #include "core/error.h"
+#include "data/facts.h"
 #include "data/token_windows.h"
 #include "model/sharded_load.h"
 #include "ptq/evaluate.h"
@@ -94,6 +95,17 @@ PtqInputs open_inputs(const PtqConfig& config) {
   in.manifest.r3_online = config.rotate.r3_hadamard;
   if (in.scheme.method != Method::kNone) in.manifest.weights = weights_record(config, in.scheme);
   return in;
+}
+
+std::vector<Fact> input_facts(const PtqInputs& inputs, const PtqConfig& config) {
+  const std::filesystem::path manifest = std::filesystem::path(config.model) / data::kManifestFile;
+  std::vector<Fact> facts = {data::weights_fact(*inputs.files),
+                             data::sampled_fact(data::kManifestFile, manifest)};
+  if (inputs.calibration) {
+    facts.push_back(data::sampled_fact("tokens of calibration.tokens", config.calibration.tokens));
+  }
+  if (inputs.eval) facts.push_back(data::sampled_fact("tokens of eval.tokens", config.eval.tokens));
+  return facts;
 }
 
 }  // namespace spq::ptq

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
+#include "core/fact.h"
 #include "data/llama_config.h"
 #include "data/model_files.h"
 #include "data/token_file.h"
@@ -32,5 +34,8 @@ bool needs_calibration(Method method);
 /// divide, on a model that was transformed before and would be rotated twice, quantized twice, or needs
 /// another rotate.r4.
 PtqInputs open_inputs(const PtqConfig& config);
+
+/// The files of opened inputs as facts for dist::check_same_everywhere: weights, manifest, tokens.
+std::vector<Fact> input_facts(const PtqInputs& inputs, const PtqConfig& config);
 
 }  // namespace spq::ptq

@@ -140,7 +140,8 @@ InputMoments LayerQuantizer::walk(const Group& group) {
     return {};
   }
   const Member& first = group.members.front();
-  MomentAccumulator moments((given_.*first.matrix).size(1), scheme_.method == Method::kGptaq, at::kFloat);
+  MomentAccumulator moments((given_.*first.matrix).size(1), scheme_.method == Method::kGptaq, at::kFloat,
+                            place_.device);
   pass(group.projection, &moments);
   return moments.finish(comm_, name_of(first));
 }
@@ -211,14 +212,14 @@ const WeightQuantSpec& ProjectionSpecs::of(std::string_view projection) const {
   fail("no projection '{}'", projection);
 }
 
-model::LayerWeights LayerMatrices::network(at::ScalarType dtype) const {
-  return {q.to(dtype),
-          k.to(dtype),
-          v.to(dtype),
-          transposed(o, dtype),
-          gate.to(dtype),
-          up.to(dtype),
-          transposed(down, dtype)};
+model::LayerWeights LayerMatrices::network(at::ScalarType dtype, c10::Device device) const {
+  return {q.to(device, dtype),
+          k.to(device, dtype),
+          v.to(device, dtype),
+          transposed(o.to(device), dtype),
+          gate.to(device, dtype),
+          up.to(device, dtype),
+          transposed(down.to(device), dtype)};
 }
 
 QuantizedLayer quantize_layer(dist::Communicator& comm, const LayerPlace& place, const LayerMatrices& weights,
@@ -235,7 +236,7 @@ void advance(CalibrationInputs& inputs, const LayerPlace& place, const LayerMatr
   const auto through = [&](std::vector<at::Tensor>& sequences, const LayerMatrices& matrices,
                            const model::QuantScheme& quantizers) {
     if (sequences.empty()) return;
-    const model::LayerWeights weights = matrices.network(place.compute_dtype);
+    const model::LayerWeights weights = matrices.network(place.compute_dtype, place.device);
     for (at::Tensor& h : sequences) {
       const model::LayerContext context{place.config, place.rope, &quantizers, 1, h.size(0)};
       h = model::layer_forward(context, weights, place.frames, h, /*cache=*/nullptr);

@@ -39,8 +39,8 @@ struct WeightScheme {
 struct LayerMatrices {
   at::Tensor q, k, v, o, gate, up, down;
 
-  /// As the network reads them, in `dtype`.
-  model::LayerWeights network(at::ScalarType dtype) const;
+  /// As the network reads them, in `dtype` on `device`.
+  model::LayerWeights network(at::ScalarType dtype, c10::Device device = at::kCPU) const;
 };
 
 /// What quantizing a layer gave. `weights` hold exactly the values that the integers stand for.
@@ -65,8 +65,9 @@ struct LayerPlace {
   const model::QuantScheme* scheme;  // of activations, keys and values
   model::LayerFrames frames;
   at::ScalarType compute_dtype;
-  std::string name;      // for messages: "model.layers.3"
-  bool is_last = false;  // nobody wants the layer's outputs
+  std::string name;               // for messages: "model.layers.3"
+  bool is_last = false;           // nobody wants the layer's outputs
+  c10::Device device = at::kCPU;  // of the inputs and of `rope`; matrices come and go in host memory
 };
 
 /// Order: q, k and v; o; gate and up; down, each group with the moments of its inputs in the network whose

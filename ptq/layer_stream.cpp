@@ -13,22 +13,22 @@ void LayerStream::load(Projection stage) {
     case Projection::kQkv:
       break;
     case Projection::kOutput:
-      ready_.q = weights_.q.to(dtype);
-      ready_.k = weights_.k.to(dtype);
-      ready_.v = weights_.v.to(dtype);
+      ready_.q = weights_.q.to(place_.device, dtype);
+      ready_.k = weights_.k.to(place_.device, dtype);
+      ready_.v = weights_.v.to(place_.device, dtype);
       break;
     case Projection::kGateUp:
-      ready_.o_t = transposed(weights_.o, dtype);
+      ready_.o_t = transposed(weights_.o.to(place_.device), dtype);
       break;
     case Projection::kDown:
-      ready_.gate = weights_.gate.to(dtype);
-      ready_.up = weights_.up.to(dtype);
+      ready_.gate = weights_.gate.to(place_.device, dtype);
+      ready_.up = weights_.up.to(place_.device, dtype);
       break;
   }
 }
 
 void LayerStream::load_down() {
-  ready_.down_t = transposed(weights_.down, place_.compute_dtype);
+  ready_.down_t = transposed(weights_.down.to(place_.device), place_.compute_dtype);
 }
 
 at::Tensor LayerStream::step(Projection stage, size_t i) {

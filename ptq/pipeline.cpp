@@ -13,6 +13,8 @@
 #include "data/mapped_file.h"
 #include "data/sha256.h"
 #include "dist/collectives.h"
+#include "dist/same_everywhere.h"
+#include "model/sharded_device.h"
 #include "ptq/evaluate.h"
 #include "ptq/inputs.h"
 #include "ptq/result_writer.h"
@@ -38,10 +40,17 @@ std::string file_sha256(const std::filesystem::path& path) {
   return data::sha256_hex(file.data(), file.size());
 }
 
+PtqInputs open_same_inputs(dist::Communicator& comm, const PtqConfig& config) {
+  PtqInputs inputs;
+  dist::collectively(comm, [&] { inputs = open_inputs(config); });
+  dist::check_same_everywhere(comm, [&] { return input_facts(inputs, config); });
+  return inputs;
+}
+
 class Pipeline {
  public:
-  Pipeline(dist::Communicator& comm, const PtqConfig& config, std::ostream* out)
-      : comm_(comm), config_(config), out_(out) {}
+  Pipeline(dist::Communicator& comm, const PtqConfig& config, c10::Device device, std::ostream* out)
+      : comm_(comm), config_(config), device_(device), out_(out) {}
   std::optional<double> run();
 
  private:
@@ -71,6 +80,7 @@ class Pipeline {
 
   dist::Communicator& comm_;
   const PtqConfig& config_;
+  c10::Device device_;
   std::ostream* out_;
   PtqInputs in_;
   data::Rotations rotations_;           // undefined R1, no R2: nothing to merge
@@ -140,11 +150,11 @@ void Pipeline::read_calibration() {
           in_.calibration->read(starts[static_cast<size_t>(i)], c.sequence_length, in_.model.vocab_size);
       inputs_.quantized.push_back(
           merge_embedding_rows(*in_.files, rotations_.r1, config_.rotate.centre_embedding, ids)
-              .to(compute_dtype()));
+              .to(device_, compute_dtype()));
     }
   });
   if (in_.scheme.method == Method::kGptaq) inputs_.full = inputs_.quantized;
-  rope_ = model::make_rope_table(in_.model, config_.calibration.sequence_length);
+  rope_ = model::make_rope_table(in_.model, config_.calibration.sequence_length).on(device_);
 }
 
 LayerMatrices Pipeline::merged(int64_t layer) const {
@@ -153,7 +163,8 @@ LayerMatrices Pipeline::merged(int64_t layer) const {
 }
 
 LayerPlace Pipeline::place(int64_t layer) const {
-  return {&in_.model, &rope_, &activations_, frames_, compute_dtype(), layer_name(layer), is_last(layer)};
+  return {&in_.model,        &rope_,         &activations_, frames_, compute_dtype(),
+          layer_name(layer), is_last(layer), device_};
 }
 
 // Rank 0 reads what it wrote; another host may not see the files yet.
@@ -234,13 +245,13 @@ std::optional<double> Pipeline::evaluate() {
   const PtqEvalConfig& e = config_.eval;
   const double perplexity = evaluate_model(comm_, config_.output_dir, *in_.eval,
                                            {e.sequence_length, e.sequences, e.micro_batch, in_.eval_bos},
-                                           config_.quant, online(), compute_dtype());
+                                           config_.quant, online(), compute_dtype(), device_);
   if (out_) *out_ << fmt::format("perplexity {:.4f} of {}\n", perplexity, e.tokens);
   return perplexity;
 }
 
 std::optional<double> Pipeline::run() {
-  dist::collectively(comm_, [&] { in_ = open_inputs(config_); });
+  in_ = open_same_inputs(comm_, config_);
   share_rotations();
   dist::collectively(comm_, [&] {
     frames_ = merged_frames(config_.output_dir, in_.model, in_.manifest, online());
@@ -257,11 +268,14 @@ std::optional<double> Pipeline::run() {
 }  // namespace
 
 void check_ptq(dist::Communicator& comm, const PtqConfig& config) {
-  dist::collectively(comm, [&] { open_inputs(config); });
+  const model::RunDevice device(comm, config.compute.device);
+  open_same_inputs(comm, config);
 }
 
 std::optional<double> run_ptq(dist::Communicator& comm, const PtqConfig& config, std::ostream* out) {
-  return Pipeline(comm, config, out).run();
+  model::RunDevice device(comm, config.compute.device);
+  if (out) *out << fmt::format("device: {}\n", device.describe());
+  return Pipeline(device.connect(config.compute.collective_timeout), config, device.device(), out).run();
 }
 
 }  // namespace spq::ptq

@@ -25,7 +25,12 @@ from pathlib import Path
 from bench_training import Watch, first_step, scaling
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "slurm"))
+
+import two_hosts  # noqa: E402
+
 MPI = 'mpirun -np 2 --oversubscribe --bind-to none'
+TWO_HOSTS_WITHIN = 300  # seconds
 
 
 DISTURBED = 0.05  # share of the processors that other programs take
@@ -195,18 +200,49 @@ def kernel_table(runner, quick):
     return f"`{command}` {with_load('', others)}".rstrip() + "\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def speeds(results):
+    """GB/s by benchmark."""
+    return {name.split("/iterations")[0]: b["bytes_per_second"] * 1e-9 for name, b in results.items() if "bytes_per_second" in b}
+
+
 def gather_table(runner):
     command = runner.command("gather_bench", "memcpy|gather|reduce", MPI)
     results, others = runner.benchmarks(command)
-    found = {name.split("/iterations")[0]: b for name, b in results.items()}
-    speed = {name: b["bytes_per_second"] * 1e-9 for name, b in found.items() if "bytes_per_second" in b}
+    speed = speeds(results)
     rows = []
-    for name, target in (("gather/one_node", ">= 0.5"), ("gather/nodes_of_one_rank", ""), ("gather/mpi_allgather", "")):
+    for name, target in (("gather/real_nodes", ">= 0.5"), ("gather/nodes_of_one_rank", ""), ("gather/mpi_allgather", "")):
         value = speed[name] / speed["memcpy"]
         rows.append([name, target, number(value), judge(value, target),
                      with_load(f"{number(speed[name])} GB/s, memcpy {number(speed['memcpy'])} GB/s", others),
                      f"`{command}`"])
-    return table(rows), speed["gather/one_node"]
+    return table(rows), speed["gather/real_nodes"]
+
+
+def two_hosts_table(runner):
+    """Ours over MPI_Allgather between two network namespaces, which is all the network there is here; or why not."""
+    if reason := two_hosts.missing():
+        return f"Not measured: {reason}."
+    filter_ = "gather/(real_nodes|mpi_allgather)"
+
+    def measure():
+        with tempfile.TemporaryDirectory(prefix="spq-bench-") as folder:
+            hosts = two_hosts.TwoHosts(folder)
+            try:
+                hosts.start()
+                run = hosts.run([runner.build.resolve() / "gather_bench", f"--benchmark_filter={filter_}", "--benchmark_format=json"])
+                if run.wait(TWO_HOSTS_WITHIN) != 0:
+                    sys.exit(f"run_benchmarks: gather_bench on two hosts failed\n{hosts.describe()}")
+                return {b["name"]: b for b in json.loads(hosts.text("out"))["benchmarks"]}
+            finally:
+                hosts.stop()
+
+    print("gather_bench on two hosts", flush=True)
+    results, others = runner.quietest(measure)
+    speed = speeds(results)
+    ours, bare = speed["gather/real_nodes"], speed["gather/mpi_allgather"]
+    return table([["a layer, one rank on each host, over MPI_Allgather", ">= 0.9", number(ours / bare), judge(ours / bare, ">= 0.9"),
+                   with_load(f"{number(ours)} GB/s, MPI_Allgather {number(bare)} GB/s", others),
+                   f"`mpirun ... gather_bench '--benchmark_filter={filter_}'` as in tests/slurm/two_hosts.py"]])
 
 
 def training_table(runner, quick, gather_speed):
@@ -239,6 +275,8 @@ def page(arguments, runner):
     gathered, speed = gather_table(runner)
     parts.append("## Gathering a layer\n\nBandwidth of gathering one layer on two ranks, read through once, over memcpy's with "
                  f"the same reading.\n\n{gathered}")
+    parts.append("## Gathering between two hosts\n\nTwo network namespaces of this machine, joined by a virtual cable (TCP).\n\n"
+                 + two_hosts_table(runner))
     parts.append("## Training\n\nPrograms as a user runs them; `bench_training.py` writes the model and the configurations that "
                  f"stand for <...>.\n\n{training_table(runner, arguments.quick, speed)}")
     made = f"tools/run_benchmarks.py{' --quick' if arguments.quick else ''}"

@@ -4,14 +4,18 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
-#include <ATen/ops/full.h>
+#include <ATen/ops/maximum.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mul.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/sub.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 
 namespace spq::trainer {
 namespace {
@@ -26,8 +30,29 @@ struct Columns {
   int rank;
 };
 
-double frobenius_squared(const at::Tensor& w) {
-  return w.square().sum(at::kDouble).item<double>();
+// Scalars of one dtype as numbers; a GPU is waited for once.
+std::vector<double> numbers(const std::vector<at::Tensor>& scalars) {
+  if (scalars.empty()) return {};
+  const at::Tensor all = at::stack(scalars).to(at::kCPU, at::kDouble);
+  const double* data = all.const_data_ptr<double>();
+  return {data, data + all.numel()};
+}
+
+// sqrt(sum ||W||_F^2).
+double joint_norm(const std::vector<at::Tensor>& w) {
+  std::vector<at::Tensor> squared;
+  for (const at::Tensor& x : w) squared.push_back(x.square().sum(at::kDouble));
+  const std::vector<double> parts = numbers(squared);
+  return std::sqrt(std::accumulate(parts.begin(), parts.end(), 0.0));
+}
+
+// clamped_step of each direction.
+std::vector<double> clamped_steps(const std::vector<at::Tensor>& directions, double learning_rate) {
+  std::vector<at::Tensor> norms;
+  for (const at::Tensor& w : directions) norms.push_back(w.abs().sum(0).max());
+  std::vector<double> steps = numbers(norms);
+  for (double& step : steps) step = std::min(learning_rate, 1.0 / (step + 1e-8));
+  return steps;
 }
 
 // Directions of all matrices; updates the momentum.
@@ -79,10 +104,8 @@ std::vector<at::Tensor> updated_columns(dist::Communicator& comm, const std::vec
   std::vector<at::Tensor> result;
   std::vector<at::Tensor> a;
   std::vector<Square> squares;
-  std::vector<double> steps;
-  for (size_t i = 0; i < x.size(); ++i) {
-    steps.push_back(clamped_step(w[i], learning_rate));
-    if (!squaring_pays(iterations)) continue;
+  const std::vector<double> steps = clamped_steps(w, learning_rate);
+  for (size_t i = 0; i < x.size() && squaring_pays(iterations); ++i) {
     a.push_back(at::mul(w[i], steps[i] / 2));
     squares.emplace_back(comm, a[i]);
   }
@@ -99,17 +122,35 @@ std::vector<at::Tensor> updated_columns(dist::Communicator& comm, const std::vec
   return result;
 }
 
-// Columns of X^T X - I, of which only the part on and above the diagonal is looked at: max |.|
-double largest_error(const at::Tensor& x, int64_t begin, int64_t end) {
+// Columns of X^T X - I, of which only the part on and above the diagonal is looked at: max |.|, a scalar.
+at::Tensor largest_error(const at::Tensor& x, int64_t begin, int64_t end) {
   constexpr int64_t kPanel = 512;
-  double largest = 0;
+  at::Tensor largest = at::zeros({}, x.options());
   for (int64_t from = begin; from < end; from += kPanel) {
     const int64_t count = std::min(kPanel, end - from);
     const at::Tensor product = at::mm(x.narrow(1, 0, from + count).t(), x.narrow(1, from, count));
     product.narrow(0, from, count).diagonal().sub_(1);
-    largest = std::max(largest, product.abs_().max().item<double>());
+    largest = at::maximum(largest, product.abs_().max());
   }
   return largest;
+}
+
+// orthogonality_error of each matrix.
+std::vector<double> orthogonality_errors(dist::Communicator& comm, const std::vector<at::Tensor>& x) {
+  if (x.empty()) return {};
+  std::vector<at::Tensor> mine;
+  for (const at::Tensor& matrix : x) {
+    const dist::RowPartition columns(matrix.size(0), comm.world_size());
+    mine.push_back(largest_error(matrix, columns.begin(comm.rank()), columns.end(comm.rank())));
+  }
+  const std::vector<double> errors = numbers(mine);
+  const auto count = static_cast<int64_t>(errors.size());
+  at::Tensor all = at::empty({comm.world_size(), count}, at::kDouble);
+  const dist::RowPartition ranks(comm.world_size(), comm.world_size());
+  comm.all_gather_rows(at::tensor(errors).view({1, count}), all, ranks)->wait();
+  const at::Tensor largest = all.amax(0);
+  const double* data = largest.const_data_ptr<double>();
+  return {data, data + count};
 }
 
 }  // namespace
@@ -119,8 +160,7 @@ at::Tensor descent_direction(const at::Tensor& moment) {
 }
 
 double clamped_step(const at::Tensor& direction, double learning_rate) {
-  const double norm = direction.abs().sum(0).max().item<double>();
-  return std::min(learning_rate, 1.0 / (norm + 1e-8));
+  return clamped_steps({direction}, learning_rate).front();
 }
 
 at::Tensor cayley_iterate(const at::Tensor& x, const at::Tensor& direction, double step, at::Tensor start,
@@ -138,12 +178,7 @@ at::Tensor retract(const at::Tensor& x) {
 }
 
 double orthogonality_error(dist::Communicator& comm, const at::Tensor& x) {
-  const dist::RowPartition columns(x.size(0), comm.world_size());
-  at::Tensor error =
-      at::full({1}, largest_error(x, columns.begin(comm.rank()), columns.end(comm.rank())), at::kDouble);
-  at::Tensor all = at::empty({comm.world_size()}, at::kDouble);
-  comm.all_gather_rows(error, all, dist::RowPartition(comm.world_size(), comm.world_size()))->wait();
-  return all.max().item<double>();
+  return orthogonality_errors(comm, {x}).front();
 }
 
 CayleyReport cayley_step(dist::Communicator& comm, std::vector<at::Tensor>& x,
@@ -151,9 +186,7 @@ CayleyReport cayley_step(dist::Communicator& comm, std::vector<at::Tensor>& x,
                          double learning_rate, const CayleyOptions& options) {
   CayleyReport report;
   const std::vector<at::Tensor> w = directions(moments, momentum, options.momentum);
-  double squared = 0;
-  for (const at::Tensor& direction : w) squared += frobenius_squared(direction);
-  report.tangential_norm = std::sqrt(squared);
+  report.tangential_norm = joint_norm(w);
   const bool clip = options.clip_norm > 0 && report.tangential_norm > options.clip_norm;
   const double rate = clip ? learning_rate * options.clip_norm / report.tangential_norm : learning_rate;
 
@@ -169,13 +202,16 @@ CayleyReport cayley_step(dist::Communicator& comm, std::vector<at::Tensor>& x,
   for (size_t i = 0; i < x.size(); ++i) {
     gathers[i]->wait();
     x[i] = whole[i].t().contiguous();
-    double error = orthogonality_error(comm, x[i]);
-    if (error > options.retract_above) {
+    whole[i].reset();
+  }
+  std::vector<double> errors = orthogonality_errors(comm, x);
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (errors[i] > options.retract_above) {
       x[i] = retract(x[i]);
-      error = orthogonality_error(comm, x[i]);
+      errors[i] = orthogonality_error(comm, x[i]);
       ++report.retractions;
     }
-    report.orthogonality_error = std::max(report.orthogonality_error, error);
+    report.orthogonality_error = std::max(report.orthogonality_error, errors[i]);
   }
   return report;
 }

@@ -48,7 +48,8 @@ double orthogonality_error(dist::Communicator& comm, const at::Tensor& x);
 /// `momentum` holds one skew matrix for each x[i] (zeros at the start; unused when options.momentum is 0): B
 /// <- momentum B + (M - M^T) / 2 and W = -B. A skew matrix names a direction at every X, so B is carried
 /// along the manifold as it is. Each rank iterates its own columns and the result is gathered: every rank
-/// holds the same bits afterwards.
+/// holds the same bits afterwards. A GPU is waited for three times: for the norms before the iteration, for
+/// the step lengths, and for the orthogonality after it.
 CayleyReport cayley_step(dist::Communicator& comm, std::vector<at::Tensor>& x,
                          const std::vector<at::Tensor>& moments, std::vector<at::Tensor>& momentum,
                          double learning_rate, const CayleyOptions& options);

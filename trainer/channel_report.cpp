@@ -12,8 +12,9 @@ namespace spq::trainer {
 namespace {
 
 std::vector<float> numbers(const at::Tensor& t) {
-  const float* data = t.const_data_ptr<float>();
-  return {data, data + t.numel()};
+  const at::Tensor here = t.cpu();
+  const float* data = here.const_data_ptr<float>();
+  return {data, data + here.numel()};
 }
 
 }  // namespace

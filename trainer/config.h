@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "model/device_key.h"
 #include "model/quant_config.h"
 
 namespace spq::trainer {
 
+using model::ComputeDevice;
 using model::QuantConfig;
 using model::QuantizerConfig;
 
@@ -57,6 +59,7 @@ enum class ComputeDtype { kAuto, kFp32, kBf16 };
 enum class Activations { kAuto, kKeep, kRecompute };
 
 struct ComputeConfig {
+  ComputeDevice device = ComputeDevice::kAuto;
   ComputeDtype dtype = ComputeDtype::kAuto;
   Activations activations = Activations::kAuto;
   int64_t threads = 0;               // per rank; 0: cores of the host / ranks on the host

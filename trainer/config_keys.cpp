@@ -177,16 +177,21 @@ std::vector<Key> data_keys(DataConfig& config) {
 
 std::vector<Key> compute_keys(ComputeConfig& config) {
   return {
+      model::device_key(
+          config.device,
+          "A run may be resumed on the other kind of device: it goes on from the same rotations, "
+          "but no longer bit for bit."),
       choice_key(
           {.path = "compute.dtype",
-           .doc = "Type of weights and activations; auto: bf16 where the processor multiplies bf16 matrices "
-                  "fast, else fp32. Rotations and sums are fp32 always.",
+           .doc = "Type of weights and activations; auto: bf16 where the device multiplies bf16 matrices "
+                  "fast (every GPU, processors with AMX or AVX-512 bf16) and weights are bf16, else fp32. "
+                  "Rotations and sums are fp32 always.",
            .on_resume = kMustMatch},
           config.dtype, dtypes()),
       choice_key({.path = "compute.activations",
                   .doc = "Whether the tensors of each layer wait in memory for the backward pass or are "
                          "computed again from the layer's input; same results. auto: keep where it fits in "
-                         "nine tenths of what the ranks of the host have."},
+                         "nine tenths of what the ranks of the host have, or the rank's GPU."},
                  config.activations, activation_choices()),
       integer_key({.path = "compute.threads",
                    .unit = "threads",

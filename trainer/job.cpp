@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/facts.h"
 #include "data/token_windows.h"
 #include "model/quant_config.h"
 #include "model/sharded_load.h"
@@ -25,17 +26,40 @@ at::ScalarType choose_dtype(ComputeDtype asked, at::ScalarType storage, bool fas
   fail("unknown compute dtype");
 }
 
+std::string advice_for(const Job& job, const ElementSizes& bytes, const Placement& placement,
+                       int64_t available_each) {
+  std::string advice;
+  for (const std::string& way : ways_to_fit(job.model, job.config, bytes, placement, available_each)) {
+    advice += (advice.empty() ? "; it fits with " : ", or with ") + way;
+  }
+  return advice.empty() ? "; no number of hosts makes it fit: use a smaller batch.sequence_length" : advice;
+}
+
+std::string bytes_text(int64_t bytes) {
+  return humanize_bytes(static_cast<uint64_t>(bytes));
+}
+
 void check_memory(const Job& job, const ElementSizes& bytes, const Placement& placement, int64_t available) {
   const int64_t needed = job.memory.total() * placement.local_world_size;
   if (available == 0 || needed <= available) return;
-  const std::vector<std::string> ways =
-      ways_to_fit(job.model, job.config, bytes, placement, available / placement.local_world_size);
-  std::string advice;
-  for (const std::string& way : ways) advice += (advice.empty() ? "; it fits with " : ", or with ") + way;
   fail("{} rank(s) on this host need {} together, {} are available; one rank needs {}{}",
-       placement.local_world_size, humanize_bytes(static_cast<uint64_t>(needed)),
-       humanize_bytes(static_cast<uint64_t>(available)), job.memory.describe(),
-       advice.empty() ? "; no number of hosts makes it fit: use a smaller batch.sequence_length" : advice);
+       placement.local_world_size, bytes_text(needed), bytes_text(available), job.memory.describe(),
+       advice_for(job, bytes, placement, available / placement.local_world_size));
+}
+
+// The host's memory holds what the ranks read until it is on their GPUs.
+void check_gpu_memory(const Job& job, const ElementSizes& bytes, const Placement& placement,
+                      int64_t gpu_memory, int64_t host_memory) {
+  if (job.memory.total() > gpu_memory) {
+    fail("this rank needs {} of its GPU's memory, {} are available; it needs {}, and {} are kept free{}",
+         bytes_text(job.memory.total()), bytes_text(gpu_memory), job.memory.describe(),
+         bytes_text(placement.process), advice_for(job, bytes, placement, gpu_memory));
+  }
+  const int64_t read = job.memory.shard * placement.local_world_size;
+  check(host_memory == 0 || read <= host_memory,
+        "the {} rank(s) on this host read {} of weights before they are on the GPUs, {} of its memory are "
+        "available: use more hosts",
+        placement.local_world_size, bytes_text(read), bytes_text(host_memory));
 }
 
 }  // namespace
@@ -45,7 +69,7 @@ bool has_fast_bf16() {
   return __builtin_cpu_supports("avx512bf16") != 0;
 }
 
-Job open_job(const Config& config, int world_size, int local_world_size, bool fast_bf16) {
+Job open_job(const Config& config, int world_size, int local_world_size, bool fast_bf16, int64_t gpu_memory) {
   Job job;
   job.config = config;
   job.model = data::read_llama_config(config.model);
@@ -62,11 +86,25 @@ Job open_job(const Config& config, int world_size, int local_world_size, bool fa
   job.compute_dtype = choose_dtype(config.compute.dtype, job.storage_dtype, fast_bf16);
   const ElementSizes bytes = {static_cast<int64_t>(c10::elementSize(job.storage_dtype)),
                               static_cast<int64_t>(c10::elementSize(job.compute_dtype))};
-  const Placement placement = on_hosts(world_size, local_world_size, config.compute.threads);
   const int64_t available = available_memory();
+  if (gpu_memory > 0) {
+    check(job.model.head_dim % 8 == 0 && job.model.head_dim <= 256,
+          "{}: head_dim is {}, attention on a GPU takes multiples of 8 up to 256: set compute.device to cpu",
+          config.model, job.model.head_dim);
+    const Placement placement = on_gpus(world_size, local_world_size, kGpuReserve);
+    job.memory = choose_plan(job.model, config, bytes, placement, gpu_memory);
+    check_gpu_memory(job, bytes, placement, gpu_memory, available);
+    return job;
+  }
+  const Placement placement = on_hosts(world_size, local_world_size, config.compute.threads);
   job.memory = choose_plan(job.model, config, bytes, placement, available / local_world_size);
   check_memory(job, bytes, placement, available);
   return job;
+}
+
+std::vector<Fact> input_facts(const Job& job) {
+  return {data::weights_fact(*job.files), data::sampled_fact("tokens of data.train", job.config.data.train),
+          data::sampled_fact("tokens of data.heldout", job.config.data.heldout)};
 }
 
 }  // namespace spq::trainer

@@ -108,6 +108,14 @@ Placement on_hosts(int world_size, int local_world_size, int64_t threads) {
           .process = kProcess};
 }
 
+Placement on_gpus(int world_size, int local_world_size, int64_t reserved) {
+  return {.world_size = world_size,
+          .local_world_size = local_world_size,
+          .shares_gathered = false,
+          .loads_here = false,
+          .process = reserved};
+}
+
 MemoryPlan plan_memory(const data::LlamaConfig& model, const Config& config, const ElementSizes& bytes,
                        const Placement& placement, bool keep_activations) {
   const ModelSizes m(model);

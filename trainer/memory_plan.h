@@ -25,6 +25,13 @@ struct Placement {
 /// Placement of CPU ranks with this many threads each; 0: this host's processors over its ranks.
 Placement on_hosts(int world_size, int local_world_size, int64_t threads);
 
+/// What is kept free on a GPU: NCCL's and cuBLAS's buffers, fragmentation. As assumed in
+/// configs/devices.yaml.
+inline constexpr int64_t kGpuReserve = 2'500'000'000;
+
+/// Placement of ranks with a GPU each, of which `reserved` bytes are kept free.
+Placement on_gpus(int world_size, int local_world_size, int64_t reserved);
+
 /// Bytes of one rank (the one with the largest shard), its part of what a host shares included.
 struct MemoryPlan {
   // All the time:

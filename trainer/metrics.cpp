@@ -56,7 +56,7 @@ std::string lines_before(const fs::path& path, int64_t first_step) {
 void replace_file(const fs::path& path, const std::string& bytes) {
   fs::path temporary = path;
   temporary += ".tmp";
-  int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file < 0) fail_on(temporary, "write");
   try {
     write_all(file, bytes, temporary);
@@ -80,7 +80,7 @@ MetricsWriter::MetricsWriter(fs::path path, int64_t first_step) : path_(std::mov
   std::error_code no_file;
   // Anything but a regular file (a pipe, a terminal) has no earlier lines to drop.
   if (fs::is_regular_file(path_, no_file)) replace_file(path_, lines_before(path_, first_step));
-  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) fail_on(path_, "write");
 }
 
@@ -98,6 +98,7 @@ void MetricsWriter::write(const StepMetrics& metrics) {
   line["tangential_norm"] = metrics.tangential_norm;
   line["gradient_norm"] = metrics.gradient_norm;
   line["seconds"] = metrics.seconds;
+  line["device"] = metrics.device;
   append(line.dump());
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace spq::trainer {
 
@@ -16,6 +17,7 @@ struct StepMetrics {
   double tangential_norm = 0;      // Frobenius norm of all descent directions W jointly, before a clip
   double gradient_norm = 0;        // the same of the accumulated M, symmetric parts included
   double seconds = 0;              // wall time of the step
+  std::string device = "cpu";      // kind of device that computed it: "cpu" or "cuda"
 };
 
 /// Appends to a file, each line on disk's side of the process when a call returns. One process only (rank 0).

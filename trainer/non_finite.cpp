@@ -67,7 +67,7 @@ void search_micro_batch(Search& search, const model::Network& network, model::We
   if (go_on()) {
     loss = model::next_token_loss(h, ids, head, network.config.rms_norm_eps, network.loss_chunk, grad_scale);
     search.enter("");
-    search.look(loss.loss_sum, "loss");
+    search.look(loss.loss_sum(), "loss");
     search.look(loss.grad, "gradient of the loss");
   }
   at::Tensor grad = loss.grad;

@@ -96,15 +96,10 @@ void report_advice(Lines out, const RunPlan& plan) {
 RunPlan plan_run(const std::string& name, const data::LlamaConfig& model, const Config& config,
                  const ElementSizes& bytes, int world_size, int nodes, const Device& device) {
   const int local = world_size / nodes;
-  Placement placement = on_hosts(world_size, local, config.compute.threads);
-  auto available = static_cast<int64_t>(device.memory);
-  if (device.is_gpu) {
-    placement.shares_gathered = placement.loads_here = false;
-    placement.threads = 0;
-    placement.process = static_cast<int64_t>(device.reserved);
-  } else {
-    available /= local;
-  }
+  const Placement placement = device.is_gpu
+                                  ? on_gpus(world_size, local, static_cast<int64_t>(device.reserved))
+                                  : on_hosts(world_size, local, config.compute.threads);
+  const auto available = static_cast<int64_t>(device.memory) / (device.is_gpu ? 1 : local);
   const MemoryPlan memory = choose_plan(model, config, bytes, placement, available);
   const TimePlan time = plan_time(model, config, bytes, placement, device, memory.keeps_activations);
   return {name, model, config, bytes, placement, device, memory, time, available};

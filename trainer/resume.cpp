@@ -15,19 +15,27 @@
 namespace spq::trainer {
 namespace {
 
+constexpr const char* kDevice = "device";  // among a checkpoint's versions: "cpu" or "cuda"
+
+std::string kind_of(c10::Device device) {
+  return c10::DeviceTypeName(device.type(), /*lower_case=*/true);
+}
+
 data::Checkpoint to_checkpoint(dist::Communicator& comm, const Config& config, const TrainState& state,
                                const std::string& model_fingerprint) {
   data::Checkpoint checkpoint;
-  checkpoint.rotations = state.rotations;
-  if (config.optimizer.momentum > 0) checkpoint.momentum = state.momentum;
+  checkpoint.rotations = on_device(state.rotations, at::kCPU);
+  if (config.optimizer.momentum > 0) checkpoint.momentum = on_device(state.momentum, at::kCPU);
   checkpoint.step = state.step;
   checkpoint.next_sequence = state.step * config.batch.sequences;
   checkpoint.seed = config.data.seed;
   checkpoint.world_size = comm.world_size();
   checkpoint.config_yaml = to_yaml(config);
   checkpoint.model_fingerprint = model_fingerprint;
-  checkpoint.versions = {
-      {"spq", SPQ_VERSION}, {"libtorch", SPQ_TORCH_VERSION}, {"communicator", std::string(comm.backend())}};
+  checkpoint.versions = {{"spq", SPQ_VERSION},
+                         {"libtorch", SPQ_TORCH_VERSION},
+                         {"communicator", std::string(comm.backend())},
+                         {kDevice, kind_of(state.rotations.r1.device())}};
   return checkpoint;
 }
 
@@ -74,15 +82,26 @@ std::optional<data::Checkpoint> newest_readable(const Config& config, std::files
   return std::nullopt;
 }
 
+void say_resumed(const data::Checkpoint& checkpoint, const std::filesystem::path& path, c10::Device device,
+                 std::ostream& out) {
+  out << fmt::format("resuming from {} (step {})\n", path.string(), checkpoint.step);
+  const auto before = checkpoint.versions.find(kDevice);
+  if (before == checkpoint.versions.end() || before->second == kind_of(device)) return;
+  out << fmt::format(
+      "note: it was computed on {} and goes on on {}: the run is continued, but not bit for bit\n",
+      before->second, kind_of(device));
+}
+
 std::optional<data::Checkpoint> find_checkpoint(const Config& config, const data::LlamaConfig& model,
-                                                const std::string& fingerprint, std::ostream* out) {
+                                                const std::string& fingerprint, c10::Device device,
+                                                std::ostream* out) {
   if (config.checkpoint.resume == "never") return std::nullopt;
   std::filesystem::path path = config.checkpoint.resume;
   std::optional<data::Checkpoint> checkpoint =
       config.checkpoint.resume == "auto" ? newest_readable(config, path, out) : data::read_checkpoint(path);
   if (!checkpoint) return std::nullopt;
   refuse_unfitting(*checkpoint, path, config, model, fingerprint);
-  if (out) *out << fmt::format("resuming from {} (step {})\n", path.string(), checkpoint->step);
+  if (out) say_resumed(*checkpoint, path, device, *out);
   return checkpoint;
 }
 
@@ -98,11 +117,11 @@ std::filesystem::path checkpoint_folder(const Config& config) {
 }
 
 TrainState start_state(dist::Communicator& comm, const Config& config, const data::LlamaConfig& model,
-                       const std::string& model_fingerprint, std::ostream* out) {
+                       const std::string& model_fingerprint, c10::Device device, std::ostream* out) {
   TrainState state;
   dist::collectively(comm, [&] {
     std::optional<data::Checkpoint> checkpoint;
-    if (comm.rank() == 0) checkpoint = find_checkpoint(config, model, model_fingerprint, out);
+    if (comm.rank() == 0) checkpoint = find_checkpoint(config, model, model_fingerprint, device, out);
     if (checkpoint) {
       state.rotations = checkpoint->rotations;
       state.step = checkpoint->step;
@@ -121,6 +140,8 @@ TrainState start_state(dist::Communicator& comm, const Config& config, const dat
   state.step = step.item<int64_t>();
   broadcast(comm, state.rotations);
   broadcast(comm, state.momentum);
+  state.rotations = on_device(state.rotations, device);
+  state.momentum = on_device(state.momentum, device);
   return state;
 }
 

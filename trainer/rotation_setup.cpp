@@ -37,6 +37,13 @@ data::Rotations start_rotations(const RotationConfig& config, const data::LlamaC
                                config.seed, config.file, model);
 }
 
+data::Rotations on_device(const data::Rotations& rotations, c10::Device device) {
+  data::Rotations moved;
+  moved.r1 = rotations.r1.to(device);
+  for (const at::Tensor& r2 : rotations.r2) moved.r2.push_back(r2.to(device));
+  return moved;
+}
+
 data::Rotations zero_momentum(const data::Rotations& rotations) {
   data::Rotations zeros;
   zeros.r1 = at::zeros_like(rotations.r1);
@@ -46,7 +53,10 @@ data::Rotations zero_momentum(const data::Rotations& rotations) {
 
 std::string rotation_hash(const data::Rotations& rotations) {
   data::Sha256 hash;
-  const auto add = [&](const at::Tensor& t) { hash.update(t.data_ptr(), t.nbytes()); };
+  const auto add = [&](const at::Tensor& t) {
+    const at::Tensor here = t.cpu();
+    hash.update(here.const_data_ptr(), here.nbytes());
+  };
   add(rotations.r1);
   for (const at::Tensor& r2 : rotations.r2) add(r2);
   return hash.finish();

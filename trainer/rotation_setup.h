@@ -16,6 +16,9 @@ Learned learned_rotations(const RotationConfig& config);
 /// naming the file on an unreadable or unfitting rotation file.
 data::Rotations start_rotations(const RotationConfig& config, const data::LlamaConfig& model);
 
+/// A copy of `rotations` on `device`; the same tensors where they are there already.
+data::Rotations on_device(const data::Rotations& rotations, c10::Device device);
+
 /// Zeros in the shapes of `rotations`.
 data::Rotations zero_momentum(const data::Rotations& rotations);
 

@@ -8,10 +8,14 @@
 #include <optional>
 
 #include "core/error.h"
+#include "data/facts.h"
 #include "dist/collectives.h"
 #include "dist/mpi_communicator.h"
 #include "dist/program.h"
+#include "dist/same_everywhere.h"
+#include "model/sharded_device.h"
 #include "trainer/config_check.h"
+#include "trainer/config_keys.h"
 #include "trainer/config_yaml.h"
 #include "trainer/job.h"
 #include "trainer/stop_signal.h"
@@ -21,18 +25,30 @@ namespace {
 
 using namespace spq;
 
-trainer::Job open_job(dist::Communicator& comm, const dist::Arguments& arguments) {
-  std::optional<trainer::Job> job;
+trainer::Config read_config(dist::Communicator& comm, const dist::Arguments& arguments) {
   trainer::Config config;
   dist::collectively(comm, [&] {
     config = trainer::load_config(arguments.config, arguments.overrides);
     trainer::validate(config);
   });
-  const std::vector<std::string> fast = dist::gather_texts(comm, trainer::has_fast_bf16() ? "yes" : "no");
+  dist::check_same_everywhere(
+      comm, [&] { return data::config_facts(trainer::bind_keys(config), arguments.config, config.model); });
+  return config;
+}
+
+trainer::Job open_job(dist::Communicator& comm, const trainer::Config& config,
+                      const model::RunDevice& device) {
+  std::optional<trainer::Job> job;
+  const bool is_fast = device.is_gpu() || trainer::has_fast_bf16();
+  const std::vector<std::string> fast = dist::gather_texts(comm, is_fast ? "yes" : "no");
   const bool fast_bf16 = std::count(fast.begin(), fast.end(), "yes") == comm.world_size();
   const int local_world_size = dist::local_world_size(comm);
-  dist::collectively(
-      comm, [&] { job = trainer::open_job(config, comm.world_size(), local_world_size, fast_bf16); });
+  const int64_t gpu_memory = device.available_memory();
+  dist::collectively(comm, [&] {
+    job = trainer::open_job(config, comm.world_size(), local_world_size, fast_bf16, gpu_memory);
+    job->device = device.device();
+  });
+  dist::check_same_everywhere(comm, [&] { return trainer::input_facts(*job); });
   dist::set_threads(comm, config.compute.threads);
   comm.set_timeout(config.compute.collective_timeout);
   return std::move(*job);
@@ -52,7 +68,10 @@ Terminal output_terminal() {
 
 int run(dist::Communicator& comm, const dist::Arguments& arguments, trainer::StopSignal& stop) {
   std::ostream* out = comm.rank() == 0 ? &std::cout : nullptr;
-  const trainer::Job job = open_job(comm, arguments);
+  const trainer::Config config = read_config(comm, arguments);
+  model::RunDevice device(comm, config.compute.device);
+  if (out) *out << fmt::format("device: {}\n", device.describe());
+  const trainer::Job job = open_job(comm, config, device);
   if (out) {
     *out << fmt::format("spq-train: {} on {} rank(s) ({}), {} threads each, {}; one rank needs {}\n",
                         arguments.config, comm.world_size(), comm.backend(), at::get_num_threads(),
@@ -66,7 +85,8 @@ int run(dist::Communicator& comm, const dist::Arguments& arguments, trainer::Sto
     if (out) *out << "configuration, model, tokens and memory are fine\n";
     return 0;
   }
-  const auto outcome = trainer::run_job(comm, job, stop, out, output_terminal());
+  dist::Communicator& connected = device.connect(config.compute.collective_timeout);
+  const auto outcome = trainer::run_job(connected, job, stop, out, output_terminal());
   return outcome == trainer::Outcome::kStopped ? trainer::kExitStopped : 0;
 }
 
@@ -77,7 +97,7 @@ int main(int argc, char** argv) {
   const dist::Program program = {"spq-train", SPQ_VERSION,
                                  "Learns rotations that make a LLaMA model quantize well. Under mpirun the "
                                  "ranks share weights and work.",
-                                 "docs/configuration.md"};
+                                 "docs/configuration.md", [] { return data::program_facts(SPQ_VERSION); }};
   return dist::run_program(
       program, argc, argv,
       [&](dist::Communicator& comm, const dist::Arguments& arguments) { return run(comm, arguments, stop); });

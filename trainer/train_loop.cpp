@@ -1,11 +1,14 @@
 #include "trainer/train_loop.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -55,6 +58,11 @@ class Run {
   void start();
   StepResult step();
   void save(bool run_ends);
+  // Collective. After a save, so that a signal which came during it does not cost another step.
+  bool any_rank_is_told_to_stop() {
+    const std::vector<std::string> answers = dist::gather_texts(comm_, stop_.poll() != 0 ? "stop" : "");
+    return std::any_of(answers.begin(), answers.end(), [](const std::string& a) { return !a.empty(); });
+  }
   void report(const StepResult& result, double seconds);
   void evaluate();
   void finish();
@@ -105,14 +113,14 @@ void Run::load_weights() {
   std::optional<model::ModelShard> shard;
   dist::collectively(
       comm_, [&] { shard = model::load_shard(*job_.files, job_.model, comm_.rank(), comm_.world_size()); });
-  weights_.emplace(comm_, job_.model, std::move(*shard), job_.compute_dtype);
+  weights_.emplace(comm_, job_.model, std::move(*shard), job_.compute_dtype, job_.device);
 }
 
 void Run::start() {
   const Config& config = job_.config;
   network_.config = job_.model;
   network_.scheme = model::quant_scheme(config.quant);
-  network_.rope = model::make_rope_table(job_.model, config.batch.sequence_length);
+  network_.rope = model::make_rope_table(job_.model, config.batch.sequence_length).on(job_.device);
   network_.loss_chunk = config.compute.loss_chunk;
   settings_.online = {config.rotation.r3_hadamard, config.rotation.r4_hadamard};
   settings_.learned = learned_rotations(config.rotation);
@@ -120,7 +128,7 @@ void Run::start() {
                       config.optimizer.retract_above};
   settings_.compute_dtype = job_.compute_dtype;
   settings_.keep_activations = job_.memory.keeps_activations;
-  state_ = start_state(comm_, config, job_.model, fingerprint_, out_);
+  state_ = start_state(comm_, config, job_.model, fingerprint_, job_.device, out_);
   first_step_ = state_.step;
   on_rank_0([&] {
     const std::filesystem::path folder = config.output_dir;
@@ -165,6 +173,7 @@ void Run::report(const StepResult& result, double seconds) {
     metrics.tangential_norm = result.cayley.tangential_norm;
     metrics.gradient_norm = result.gradient_norm;
     metrics.seconds = seconds;
+    metrics.device = c10::DeviceTypeName(job_.device.type(), /*lower_case=*/true);
     metrics_->write(metrics);
     const double left = estimate_seconds_left(state_.step - first_step_, seconds_since(started_),
                                               optimizer.steps - state_.step);
@@ -224,8 +233,11 @@ Outcome Run::run() {
     const StepResult result = step();
     report(result, seconds_since(begin));
     stopped = result.stop_requested;
-    if (stopped || is_due(config.checkpoint.every)) save(stopped);
     const bool last = state_.step == config.optimizer.steps;
+    if (stopped || is_due(config.checkpoint.every)) {
+      save(stopped);
+      if (!stopped && !last) stopped = any_rank_is_told_to_stop();
+    }
     if ((last || !stopped) && evaluation_is_due()) evaluate();
   }
   if (state_.step < config.optimizer.steps) {

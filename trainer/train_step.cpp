@@ -24,11 +24,13 @@ void recompute(const model::LayerContext& context, const model::LayerWeights& la
   model::down_input(context, layer, frames, x, &cache);
 }
 
-// Loss of one micro-batch; adds its moments. Layers are visited up and down once, each gathered just before
-// its use by the weight source. From the way up to the way down a layer keeps all that its gradient needs,
-// or its input only, one [T, d], from which the rest is computed again: the same bits.
-double forward_backward(const model::Network& network, model::WeightSource& weights, const at::Tensor& ids,
-                        double grad_scale, const Moments& moments, bool keep_activations) {
+// Losses of one micro-batch; adds its moments. Nothing here waits for a GPU. Layers are visited up and down
+// once, each gathered just before its use by the weight source. From the way up to the way down a layer keeps
+// all that its gradient needs, or its input only, one [T, d], from which the rest is computed again: the same
+// bits.
+model::LossResult forward_backward(const model::Network& network, model::WeightSource& weights,
+                                   const at::Tensor& ids, double grad_scale, const Moments& moments,
+                                   bool keep_activations) {
   const int64_t num_layers = network.config.num_layers;
   const bool empty = ids.size(0) == 0;  // no sequence left for this rank: it only takes part in the gathers
   const model::LayerContext context = network.context(ids.size(0), ids.size(1));
@@ -61,12 +63,16 @@ double forward_backward(const model::Network& network, model::WeightSource& weig
     model::LayerMoments layer_moments = moments.layer(l);
     grad = model::layer_backward(context, layer, cache, grad, layer_moments);
   }
-  return loss.loss_sum;
+  return loss;
 }
 
-// Sums over ranks: moments in place, and what the ranks have to tell one another. Same bits on every rank.
-StepResult reduce(dist::Communicator& comm, Moments& moments, double loss_sum, const StepInput& input) {
+// Sums over ranks: moments in place, and what the ranks have to tell one another. Same bits on every rank. A
+// GPU is waited for: for the losses, then for the norm of the moments and whether they are finite.
+StepResult reduce(dist::Communicator& comm, Moments& moments, const std::vector<model::LossResult>& losses,
+                  const StepInput& input) {
   dist::all_reduce_sum(comm, moments.flat());
+  double loss_sum = 0;
+  for (const model::LossResult& loss : losses) loss_sum += loss.loss_sum();
   at::Tensor sums = at::tensor({loss_sum, input.stop_requested ? 1.0 : 0.0}, at::kDouble);
   dist::all_reduce_sum(comm, sums);
   StepResult result;
@@ -91,12 +97,12 @@ StepResult train_step(dist::Communicator& comm, model::Network& network, model::
       model::NetworkFrames(network.config, state.rotations, settings.online, settings.compute_dtype);
   Moments moments(state.rotations, settings.learned);
   const double grad_scale = 1.0 / static_cast<double>(input.global_predictions);
-  double loss_sum = 0;
+  std::vector<model::LossResult> losses;
   for (const at::Tensor& ids : input.micro_batches) {
-    loss_sum += forward_backward(network, weights, ids, grad_scale, moments, settings.keep_activations);
+    losses.push_back(forward_backward(network, weights, ids, grad_scale, moments, settings.keep_activations));
   }
 
-  StepResult result = reduce(comm, moments, loss_sum, input);
+  StepResult result = reduce(comm, moments, losses, input);
   if (const std::string problem = non_finite_part(result, moments); !problem.empty()) {
     throw AgreedError(fmt::format(
         "step {}: {} (first seen: {}); nothing was updated, the last checkpoint is still good",

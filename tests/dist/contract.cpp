@@ -196,6 +196,7 @@ void works_the_same_with_a_timeout(Communicator& comm) {
 
 void counts_the_ranks_of_this_host(Communicator& comm) {
   EXPECT_EQ(local_world_size(comm), comm.world_size());  // all test ranks are on one machine
+  EXPECT_EQ(local_rank(comm), comm.rank());
 }
 
 constexpr std::array kCases = {

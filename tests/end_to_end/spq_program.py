@@ -14,9 +14,9 @@ TIMEOUT = 60  # seconds for one run; a run takes one or two
 STOPPED = 75  # exit status of a run that a signal stopped after saving
 
 
-def command(arguments, ranks, program="spq-train"):
-    """ranks None: without MPI. SPQ_TRAIN holds the place of spq-train, and so on."""
-    alone = [os.environ[program.upper().replace("-", "_")], *map(str, arguments)]
+def command(arguments, ranks, program="spq-train", prefix=()):
+    """ranks None: without MPI. SPQ_TRAIN holds the place of spq-train, and so on. `prefix` starts the program."""
+    alone = [*prefix, os.environ[program.upper().replace("-", "_")], *map(str, arguments)]
     if ranks is None:
         return alone
     return [os.environ["SPQ_MPIEXEC"], "-np", str(ranks), "--oversubscribe", "--bind-to", "none", *alone]
@@ -35,11 +35,11 @@ class Result:
 class Run:
     """A run in progress. Output goes to files, so that a full pipe never blocks it."""
 
-    def __init__(self, arguments, ranks=None, cwd=None, program="spq-train"):
+    def __init__(self, arguments, ranks=None, cwd=None, program="spq-train", prefix=(), umask=-1):
         self.ranks = ranks
         self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        self.process = subprocess.Popen(command(arguments, ranks, program), stdin=subprocess.DEVNULL,
-                                        stdout=self.out, stderr=self.err, cwd=cwd)
+        self.process = subprocess.Popen(command(arguments, ranks, program, prefix), stdin=subprocess.DEVNULL,
+                                        stdout=self.out, stderr=self.err, cwd=cwd, umask=umask)
 
     def wait(self):
         timed_out = False
@@ -105,25 +105,25 @@ class SpqTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.workspace = Workspace(folder.name)
 
-    def start(self, arguments, ranks=None, cwd=None, program="spq-train"):
-        run = Run(arguments, ranks, cwd, program)
+    def start(self, arguments, ranks=None, cwd=None, program="spq-train", prefix=(), umask=-1):
+        run = Run(arguments, ranks, cwd, program, prefix, umask)
         self.addCleanup(lambda: run.process.poll() is None and run.kill())
         return run
 
-    def run_program(self, *arguments, ranks=None, cwd=None, program="spq-train"):
-        return self.start(arguments, ranks, cwd, program).wait()
+    def run_program(self, *arguments, ranks=None, cwd=None, program="spq-train", prefix=(), umask=-1):
+        return self.start(arguments, ranks, cwd, program, prefix, umask).wait()
 
-    def expect_success(self, *arguments, ranks=None, cwd=None, program="spq-train"):
-        result = self.run_program(*arguments, ranks=ranks, cwd=cwd, program=program)
+    def expect_success(self, *arguments, ranks=None, cwd=None, program="spq-train", prefix=(), umask=-1):
+        result = self.run_program(*arguments, ranks=ranks, cwd=cwd, program=program, prefix=prefix, umask=umask)
         self.assertEqual(result.status, 0, result.describe())
         self.assertNotIn(program, result.err, result.describe())
         if ranks is None:  # MPI may have something of its own to say
             self.assertEqual(result.err, "", result.describe())
         return result
 
-    def expect_error(self, *arguments, ranks, names, program="spq-train"):
+    def expect_error(self, *arguments, ranks, names, program="spq-train", prefix=()):
         """Ends in good time with one error line over all ranks, which holds all of `names`."""
-        result = self.run_program(*arguments, ranks=ranks, program=program)
+        result = self.run_program(*arguments, ranks=ranks, program=program, prefix=prefix)
         self.assertGreater(result.status, 0, result.describe())  # below 0: ended by a signal
         self.assertLess(result.status, 128, result.describe())
         lines = [line for line in result.err.splitlines() if line.startswith(f"{program}: error")]

@@ -30,8 +30,8 @@ TEST(NextTokenLoss, EqualsPlainCrossEntropyAndItsGradient) {
   loss.mul(0.125).backward();
   const LossResult found =
       next_token_loss(p.h, p.ids, p.head, 1e-5, /*chunk_tokens=*/5, /*grad_scale=*/0.125);
-  EXPECT_EQ(found.predictions, 24);
-  EXPECT_NEAR(found.loss_sum, loss.item<double>(), 1e-11);
+  EXPECT_EQ(found.predictions(), 24);
+  EXPECT_NEAR(found.loss_sum(), loss.item<double>(), 1e-11);
   EXPECT_LE(test::relative_error(found.grad, h.grad()), 1e-13);
 }
 
@@ -40,7 +40,7 @@ TEST(NextTokenLoss, DoesNotDependOnTheChunk) {
   const LossResult whole = next_token_loss(p.h, p.ids, p.head, 1e-5, 1000, 1.0);
   for (int64_t chunk : {1, 4, 12}) {
     const LossResult found = next_token_loss(p.h, p.ids, p.head, 1e-5, chunk, 1.0);
-    EXPECT_NEAR(found.loss_sum, whole.loss_sum, 1e-12);
+    EXPECT_NEAR(found.loss_sum(), whole.loss_sum(), 1e-12);
     EXPECT_LE(test::relative_error(found.grad, whole.grad), 1e-13) << chunk;
   }
 }

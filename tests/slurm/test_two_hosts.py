@@ -10,7 +10,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "end_to_end"))
 
 from processes import count_lines, rank_pids, wait_until  # noqa: E402
-from spq_fixture import read_metrics, read_rotations  # noqa: E402
+from spq_fixture import read_metrics, read_rotations, write_model  # noqa: E402
 from spq_program import SpqTest  # noqa: E402
 from two_hosts import TwoHosts, missing  # noqa: E402
 
@@ -71,6 +71,21 @@ class TwoHostsTest(SpqTest):
     def test_two_ranks_on_each_of_two_hosts_learn_the_same_bits_as_four_on_one(self):
         self.learn(steps=12, ranks_per_host=2)
         self.check_same_bits(steps=12, ranks=4)
+
+    def test_a_host_with_another_model_is_named(self):
+        config = self.config("run", steps=3)
+        other = write_model(self.workspace.folder / "other", seed=1)
+        second = self.hosts.names[1]
+        # A host's processes have their own view of the file system (ip netns exec).
+        script = f'[ "$(hostname)" != {second} ] || mount --bind "$1" "$2"; shift 2; exec "$@"'
+        run = self.hosts.run(["sh", "-c", script, "sh", other, self.workspace.model, os.environ["SPQ_TRAIN"], config],
+                             ranks_per_host=2)
+        self.addCleanup(self.hosts.kill)
+        self.assertNotEqual(run.wait(RUN_WITHIN), 0, self.hosts.describe())
+        self.assertRegex(self.hosts.text("err.0"),
+                         rf"not the same on all ranks: model weights: \w+ on host {self.hosts.names[0]} \(ranks 0-1\); \w+ on "
+                         rf"host {second} \(ranks 2-3\)", self.hosts.describe())
+        self.assertFalse(self.output.exists())
 
     def test_a_cut_cable_ends_both_sides_with_a_message_and_a_restart_goes_on(self):
         _, config = self.learn_and_cut()

@@ -41,7 +41,7 @@ LossAndMoments loss_and_moments(const model::Network& network, model::WeightSour
   const model::LossResult loss =
       model::next_token_loss(h, ids, weights.head(), c.rms_norm_eps, network.loss_chunk, 1.0 / predictions);
   LossAndMoments result;
-  result.loss = loss.loss_sum / predictions;
+  result.loss = loss.loss_sum() / predictions;
   result.r1 = at::zeros({c.hidden_size, c.hidden_size}, moment_dtype);
   result.r2.resize(static_cast<size_t>(c.num_layers));
   at::Tensor grad = loss.grad;

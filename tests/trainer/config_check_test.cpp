@@ -124,30 +124,20 @@ TEST(Validate, WantsHeldOutTokensForChannelMagnitudes) {
 /// Gives the key a second legal value.
 void change_value(const data::Key& key) {
   std::string before = key.get();
-  for (std::string value : {"3", "true", "false", "0.5", "random", "identity", "linear", "fp32", "continue",
-                            "keep", "another/path"}) {
+  for (std::string value : {"3", "true", "false", "0.5", "random", "identity", "linear", "fp32", "cpu",
+                            "continue", "keep", "another/path"}) {
     if (value != before && key.set(value)) return;
   }
   ADD_FAILURE() << "no second legal value known for " << key.path;
 }
 
 TEST(Resume, IsNotHinderedByKeysThatDoNotChangeTheResult) {
-  const std::set<std::string> kFree = {"output_dir",
-                                       "optimizer.retract_above",
-                                       "batch.micro_batch",
-                                       "data.heldout",
-                                       "compute.threads",
-                                       "compute.loss_chunk",
-                                       "eval.every",
-                                       "eval.sequences",
-                                       "eval.channel_magnitudes",
-                                       "checkpoint.every",
-                                       "checkpoint.keep",
-                                       "checkpoint.resume",
-                                       "checkpoint.write_rbin",
-                                       "checkpoint.on_error",
-                                       "compute.collective_timeout",
-                                       "compute.activations"};
+  const std::set<std::string> kFree = {
+      "output_dir",         "optimizer.retract_above", "batch.micro_batch",   "data.heldout",
+      "compute.device",     "compute.threads",         "compute.loss_chunk",  "eval.every",
+      "eval.sequences",     "eval.channel_magnitudes", "checkpoint.every",    "checkpoint.keep",
+      "checkpoint.resume",  "checkpoint.write_rbin",   "checkpoint.on_error", "compute.collective_timeout",
+      "compute.activations"};
   size_t seen = 0;
   Config saved = good_config(), now;
   for (const data::Key& key : bind_keys(now)) {

@@ -18,7 +18,7 @@ using data::Key;
 /// True for a data member of a type that a key can have.
 bool declares_value(const std::string& line) {
   for (std::string type : {"int64_t", "double", "bool", "std::string", "RotationKind", "Schedule",
-                           "ComputeDtype", "Activations"}) {
+                           "ComputeDevice", "ComputeDtype", "Activations"}) {
     if (line.starts_with("  " + type + " ")) return true;
   }
   return false;
@@ -75,7 +75,7 @@ TEST(ConfigKeys, AcceptsItsOwnDefaults) {
 std::string change_value(const Key& key) {
   std::string before = key.get();
   for (std::string value : {"3", "true", "false", "0.5", "random", "identity", "file", "linear", "fp32",
-                            "keep", "continue", "a/path"}) {
+                            "cpu", "keep", "continue", "a/path"}) {
     if (value != before && key.set(value)) return value;
   }
   return "";

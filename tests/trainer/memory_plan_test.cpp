@@ -18,10 +18,6 @@ int64_t gathered(const Placement& placement) {
   return plan_memory(test::llama3(true), test::recipe(), kBf16, placement, false).gathered;
 }
 
-Placement gpus(int world_size, int local) {
-  return {.world_size = world_size, .local_world_size = local, .shares_gathered = false, .loads_here = false};
-}
-
 TEST(MemoryPlan, OneHostSharesTheShardsThemselves) {
   EXPECT_EQ(gathered(on_hosts(8, 8, 1)), 0);
   EXPECT_EQ(gathered(on_hosts(1, 1, 1)), 0);
@@ -34,15 +30,15 @@ TEST(MemoryPlan, RanksOfSeveralHostsShareTwoUnitsPerHost) {
 }
 
 TEST(MemoryPlan, EachGpuHoldsTwoUnitsOfItsOwn) {
-  EXPECT_EQ(gathered(gpus(8, 8)), kLayer + kHead);
-  EXPECT_EQ(gathered(gpus(64, 8)), kLayer + kHead);
-  EXPECT_EQ(gathered(gpus(1, 1)), 0) << "one rank uses its shard";
+  EXPECT_EQ(gathered(on_gpus(8, 8, 0)), kLayer + kHead);
+  EXPECT_EQ(gathered(on_gpus(64, 8, 0)), kLayer + kHead);
+  EXPECT_EQ(gathered(on_gpus(1, 1, 0)), 0) << "one rank uses its shard";
 }
 
 TEST(MemoryPlan, ShardsOfAllRanksAreTheModel) {
   const int64_t whole = 80 * kLayer + 2 * kHead;
   const auto shard = [](int ranks) {
-    return plan_memory(test::llama3(true), test::recipe(), kBf16, gpus(ranks, ranks), false).shard;
+    return plan_memory(test::llama3(true), test::recipe(), kBf16, on_gpus(ranks, ranks, 0), false).shard;
   };
   EXPECT_EQ(shard(1), whole);
   EXPECT_EQ(8 * shard(8), whole);
@@ -51,7 +47,7 @@ TEST(MemoryPlan, ShardsOfAllRanksAreTheModel) {
 
 TEST(MemoryPlan, RecomputingLeavesOneInputPerLayer) {
   const auto plan = [](bool keep) {
-    return plan_memory(test::llama3(false), test::recipe(), kBf16, gpus(1, 1), keep);
+    return plan_memory(test::llama3(false), test::recipe(), kBf16, on_gpus(1, 1, 0), keep);
   };
   EXPECT_EQ(plan(false).activations, int64_t{32} * 2048 * 4096 * 2);
   EXPECT_GT(plan(true).activations, 10 * plan(false).activations);
@@ -61,9 +57,9 @@ TEST(MemoryPlan, RecomputingLeavesOneInputPerLayer) {
 TEST(MemoryPlan, AutoKeepsActivationsWhereNineTenthsOfTheMemoryHoldThem) {
   const data::LlamaConfig model = test::llama3(false);
   Config config = test::recipe();
-  const int64_t kept = plan_memory(model, config, kBf16, gpus(1, 1), true).total();
+  const int64_t kept = plan_memory(model, config, kBf16, on_gpus(1, 1, 0), true).total();
   const auto chosen = [&](int64_t available) {
-    return choose_plan(model, config, kBf16, gpus(1, 1), available).keeps_activations;
+    return choose_plan(model, config, kBf16, on_gpus(1, 1, 0), available).keeps_activations;
   };
   EXPECT_TRUE(chosen(kept * 10 / 9 + 10));
   EXPECT_FALSE(chosen(kept * 10 / 9 - 10));
@@ -94,7 +90,7 @@ class MemoryAdvice : public testing::Test {
   }
   data::LlamaConfig model_ = test::llama3(false);
   Config config_ = test::recipe();
-  Placement placement_ = gpus(4, 4);
+  Placement placement_ = on_gpus(4, 4, 0);
 };
 
 TEST_F(MemoryAdvice, NamesEachChangeThatSufficesAlone) {

@@ -43,7 +43,8 @@ TEST(Metrics, WritesOneObjectPerStepAndEvent) {
                 .orthogonality_error = 1e-7,
                 .tangential_norm = 0.5,
                 .gradient_norm = 4,
-                .seconds = 0.125});
+                .seconds = 0.125,
+                .device = "cuda"});
   writer.write_heldout(4, 12.5);
   json step = {{"step", 3},
                {"loss", 2.5},
@@ -52,7 +53,8 @@ TEST(Metrics, WritesOneObjectPerStepAndEvent) {
                {"orthogonality_error", 1e-7},
                {"tangential_norm", 0.5},
                {"gradient_norm", 4.0},
-               {"seconds", 0.125}};
+               {"seconds", 0.125},
+               {"device", "cuda"}};
   json event = {{"event", "heldout"}, {"step", 4}, {"perplexity", 12.5}};
   EXPECT_THAT(records(path), ElementsAre(step, event));
 }

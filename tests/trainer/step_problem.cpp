@@ -11,22 +11,23 @@
 
 namespace spq::test {
 
-StepProblem::StepProblem(dist::Communicator& comm, const std::string& name, at::ScalarType compute_dtype)
+StepProblem::StepProblem(dist::Communicator& comm, const std::string& name, at::ScalarType compute_dtype,
+                         c10::Device device)
     : comm_(comm) {
   network.config = data::read_llama_config(fixture(name));
   const data::ModelFiles files(fixture(name));
   weights_ = std::make_unique<model::ShardedWeights>(
       comm, network.config, model::load_shard(files, network.config, comm.rank(), comm.world_size()),
-      compute_dtype);
+      compute_dtype, device);
   model::QuantConfig quant;
   quant.activation.bits = quant.key.bits = quant.value.bits = 4;
   network.scheme = model::quant_scheme(quant);
-  network.rope = model::make_rope_table(network.config, kLength);
+  network.rope = model::make_rope_table(network.config, kLength).on(device);
   network.loss_chunk = 7;
   settings.compute_dtype = compute_dtype;
   trainer::RotationConfig rotation;
   rotation.seed = 3;
-  state.rotations = trainer::start_rotations(rotation, network.config);
+  state.rotations = trainer::on_device(trainer::start_rotations(rotation, network.config), device);
   state.momentum = trainer::zero_momentum(state.rotations);
 }
 

@@ -14,10 +14,11 @@ namespace spq::test {
 
 inline constexpr int64_t kLength = 24;
 
-/// Fixture model `name` with W16A4KV4 quantizers, held by one rank of `comm`.
+/// Fixture model `name` with W16A4KV4 quantizers, held by one rank of `comm`, on `device`.
 class StepProblem {
  public:
-  StepProblem(dist::Communicator& comm, const std::string& name, at::ScalarType compute_dtype = at::kFloat);
+  StepProblem(dist::Communicator& comm, const std::string& name, at::ScalarType compute_dtype = at::kFloat,
+              c10::Device device = at::kCPU);
 
   /// `steps` steps on a global batch of `sequences`, in micro-batches of `micro_batch`.
   std::vector<trainer::StepResult> train(int64_t steps, int64_t sequences, int64_t micro_batch = 1);

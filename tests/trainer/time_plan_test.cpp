@@ -86,8 +86,9 @@ TEST(Devices, TheShippedTableIsCompleteAndSaysWhereItsNumbersAreFrom) {
   for (const char* name : {"a100-40gb", "a100-80gb", "h100-80gb", "h200-141gb", "b200-180gb"}) {
     const Device device = read_device(test::device_table(), name);
     EXPECT_TRUE(device.is_gpu);
-    EXPECT_THAT(device.source, HasSubstr("data sheet")) << name;
+    EXPECT_THAT(device.source, HasSubstr("NVIDIA")) << name;
     EXPECT_GT(device.bf16_rate, device.fp32_rate) << name;
+    EXPECT_EQ(device.reserved, static_cast<double>(kGpuReserve)) << "spq-train assumes the same";
   }
 }
 

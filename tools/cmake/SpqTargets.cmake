@@ -5,11 +5,19 @@ file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/fmt_first")
 file(CREATE_LINK /usr/include/fmt "${PROJECT_BINARY_DIR}/fmt_first/fmt" SYMBOLIC)
 
 add_library(spq_flags INTERFACE)
-target_compile_options(spq_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Werror)
+target_compile_options(spq_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wnon-virtual-dtor;-Werror>")
+if(SPQ_WITH_CUDA)
+  # Without -Wpedantic, which objects to what nvcc itself writes.
+  target_compile_options(spq_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>
+    "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow,-Werror>")
+endif()
 target_include_directories(spq_flags BEFORE INTERFACE "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}/fmt_first")
 target_link_libraries(spq_flags INTERFACE fmt::fmt)
 if(SPQ_SANITIZE)
-  target_compile_options(spq_flags INTERFACE -fsanitize=${SPQ_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(spq_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${SPQ_SANITIZE};-fno-sanitize-recover=all;-fno-omit-frame-pointer>")
   target_link_options(spq_flags INTERFACE -fsanitize=${SPQ_SANITIZE})
 endif()
 
