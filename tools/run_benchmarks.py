@@ -123,8 +123,7 @@ class Runner:
         return best
 
     def run(self, command):
-        result = subprocess.run(shlex.split(command) + ["--benchmark_format=json"], text=True, stdout=subprocess.PIPE,
-                                env=environment())
+        result = subprocess.run(shlex.split(command) + ["--benchmark_format=json"], text=True, stdout=subprocess.PIPE)
         if result.returncode != 0:
             sys.exit(f"run_benchmarks: {command} failed with status {result.returncode}")
         found = json.loads(result.stdout)["benchmarks"]
@@ -231,17 +230,20 @@ def two_hosts_table(runner):
                 hosts.start()
                 run = hosts.run([runner.build.resolve() / "gather_bench", f"--benchmark_filter={filter_}", "--benchmark_format=json"])
                 if run.wait(TWO_HOSTS_WITHIN) != 0:
-                    sys.exit(f"run_benchmarks: gather_bench on two hosts failed\n{hosts.describe()}")
+                    sys.stderr.write(f"run_benchmarks: gather_bench on two hosts failed\n{hosts.describe()}\n")
+                    return None
                 return {b["name"]: b for b in json.loads(hosts.text("out"))["benchmarks"]}
             finally:
                 hosts.stop()
 
     print("gather_bench on two hosts", flush=True)
-    results, others = runner.quietest(measure)
+    results = measure()  # once: a host's processes are not children of this one, so how quiet it was is not known
+    if results is None:
+        return "Not measured: gather_bench failed."
     speed = speeds(results)
     ours, bare = speed["gather/real_nodes"], speed["gather/mpi_allgather"]
     return table([["a layer, one rank on each host, over MPI_Allgather", ">= 0.9", number(ours / bare), judge(ours / bare, ">= 0.9"),
-                   with_load(f"{number(ours)} GB/s, MPI_Allgather {number(bare)} GB/s", others),
+                   f"{number(ours)} GB/s, MPI_Allgather {number(bare)} GB/s",
                    f"`mpirun ... gather_bench '--benchmark_filter={filter_}'` as in tests/slurm/two_hosts.py"]])
 
 
@@ -302,6 +304,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()
+    os.environ.update(environment())
     os.chdir(ROOT)
     build(arguments.build, arguments.cmake)
     text = page(arguments, Runner(arguments.build, arguments.tries))
