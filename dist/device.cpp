@@ -45,7 +45,8 @@ RankDevice open_device(Communicator& host, DeviceChoice choice) {
   try {
     agree_or_fail(host, problem);
   } catch (const AgreedError& error) {
-    if (choice == DeviceChoice::kCuda) throw AgreedError(fmt::format("device: cuda: {}", error.what()));
+    if (choice == DeviceChoice::kCuda)
+      throw AgreedError(fmt::format("compute.device is cuda: {}", error.what()));
     return {cpu.device, error.what()};
   }
   return {c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index)), ""};

@@ -65,7 +65,7 @@ TEST(OpenDevice, SaysWhyThereIsNoGpu) {
   EXPECT_TRUE(opened.device.is_cpu());
   EXPECT_EQ(opened.note, devices.problem);
   EXPECT_THAT([&] { open_device(*host, DeviceChoice::kCuda); },
-              ::testing::ThrowsMessage<AgreedError>("device: cuda: " + devices.problem));
+              ::testing::ThrowsMessage<AgreedError>("compute.device is cuda: " + devices.problem));
   host->barrier();  // still usable
 }
 
