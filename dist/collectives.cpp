@@ -2,13 +2,11 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "core/error.h"
+#include "core/host_name.h"
 
 namespace spq::dist {
 
@@ -55,9 +53,8 @@ void sum_by_parts(Communicator& comm, at::Tensor& flat) {
 
 /// Of every rank, in rank order.
 std::vector<std::string> host_names(Communicator& comm) {
-  char name[256] = "";  // longer than any name Linux allows
-  const int status = gethostname(name, sizeof(name));
-  agree_or_fail(comm, status == 0 ? "" : fmt::format("no host name: {}", std::strerror(errno)));
+  std::string name;
+  collectively(comm, [&] { name = host_name(); });
   return gather_texts(comm, name);
 }
 

@@ -37,15 +37,15 @@ std::string open_cuda_device(int local_rank, int& index) {
 
 }  // namespace
 
-RankDevice open_device(Communicator& host, DeviceChoice choice) {
+RankDevice open_device(Communicator& host, ComputeDevice choice) {
   const RankDevice cpu{c10::Device(c10::kCPU), ""};
-  if (choice == DeviceChoice::kCpu) return cpu;
+  if (choice == ComputeDevice::kCpu) return cpu;
   int index = 0;
   const std::string problem = open_cuda_device(local_rank(host), index);
   try {
     agree_or_fail(host, problem);
   } catch (const AgreedError& error) {
-    if (choice == DeviceChoice::kCuda)
+    if (choice == ComputeDevice::kCuda)
       throw AgreedError(fmt::format("compute.device is cuda: {}", error.what()));
     return {cpu.device, error.what()};
   }

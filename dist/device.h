@@ -5,11 +5,10 @@
 
 #include <string>
 
+#include "core/compute_device.h"
 #include "dist/communicator.h"
 
 namespace spq::dist {
-
-enum class DeviceChoice { kAuto, kCpu, kCuda };
 
 struct RankDevice {
   c10::Device device;
@@ -21,6 +20,6 @@ struct RankDevice {
 /// calling thread. All ranks get a GPU or none does: kAuto then gives the CPU with a note, kCuda is an
 /// AgreedError that says why. Call it before anything asks LibTorch about CUDA (seeding random numbers does):
 /// the answer is kept for good.
-RankDevice open_device(Communicator& host, DeviceChoice choice);
+RankDevice open_device(Communicator& host, ComputeDevice choice);
 
 }  // namespace spq::dist

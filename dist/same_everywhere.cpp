@@ -2,12 +2,12 @@
 
 #include <ATen/Version.h>
 #include <mpi.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <string_view>
 
 #include "core/error.h"
+#include "core/host_name.h"
 #include "dist/collectives.h"
 #include "dist/mpi_check.h"
 
@@ -79,11 +79,6 @@ std::vector<std::string> names_of(std::span<const Statement> statements) {
     }
   }
   return names;
-}
-
-std::string host_name() {
-  char name[256] = "";  // longer than any name Linux allows
-  return gethostname(name, sizeof(name) - 1) == 0 ? name : "(no name)";
 }
 
 // A text of parts that each end with a zero: what other versions of this program send can be read too.

@@ -11,18 +11,9 @@
 
 #include "kernels/extremes.h"
 #include "kernels/fake_quant.h"
+#include "kernels/round_even.h"
 
 namespace spq::kernels {
-
-// Round half to even without a library call, so that loops vectorise on any x86-64: adding and
-// subtracting 1.5 * 2^(mantissa bits) leaves the nearest integer. Exact below 2^22 (float) and 2^51 (double);
-// codes are clamped far below that.
-constexpr float round_even(float v) {
-  return (v + 12582912.0f) - 12582912.0f;
-}
-constexpr double round_even(double v) {
-  return (v + 6755399441055744.0) - 6755399441055744.0;
-}
 
 constexpr int64_t group_length(int64_t cols, const QuantSpec& spec) {
   return spec.group_size > 0 ? spec.group_size : cols;

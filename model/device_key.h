@@ -3,12 +3,10 @@
 
 #include <string>
 
+#include "core/compute_device.h"
 #include "data/config_key.h"
 
 namespace spq::model {
-
-/// kAuto: a GPU where every rank can have one, else the CPU.
-enum class ComputeDevice { kAuto, kCpu, kCuda };
 
 /// compute.device, bound to `device`, which must outlive it. `more` ends its documentation: what else of this
 /// program there is to say.

@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "core/compute_device.h"
 #include "dist/communicator.h"
-#include "model/device_key.h"
 
 namespace spq::model {
 

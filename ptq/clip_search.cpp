@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/isa.h"
+#include "kernels/round_even.h"
 
 namespace spq::ptq {
 namespace {
@@ -14,11 +15,6 @@ namespace {
 constexpr size_t kLanes = 16;  // candidates at a time
 static_assert(kClipSteps % kLanes == 0);
 constexpr int64_t kCheckEvery = 16;  // values
-
-// Half to even without a library call, so that loops vectorise; exact below 2^22.
-inline float round_even(float v) {
-  return (v + 12582912.0f) - 12582912.0f;
-}
 
 // |e|^2.4 = a^2 z^4 with a = e^2 and z = a^(-1/5). z starts from the exponent's fifth, within 4 %, and is
 // corrected by a polynomial in r = 1 - a z^5 that approximates (1 - r)^(-1/5): exact to fp32 rounding, no
@@ -62,7 +58,7 @@ inline Grids grids_of(const ClipCandidates& candidates, size_t first, const Code
 inline float error_power(float w, float scale, float inverse, float low, float high) {
   const float v = w * inverse;
   const float above = v < low ? low : v;
-  return power_2_4(std::fma(round_even(above > high ? high : above), scale, -w));
+  return power_2_4(std::fma(kernels::round_even(above > high ? high : above), scale, -w));
 }
 
 // sums[j] = sum |error|^2.4 of a group; when all are more than `bound`, they may be any numbers more than

@@ -1,5 +1,7 @@
 #include "ptq/common_keys.h"
 
+#include "model/device_key.h"
+
 namespace spq::ptq {
 
 void append_compute_keys(std::vector<data::Key>& keys, ComputeConfig& compute) {

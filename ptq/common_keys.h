@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/compute_device.h"
 #include "data/config_key.h"
-#include "model/device_key.h"
 
 namespace spq::ptq {
 
 struct ComputeConfig {
-  model::ComputeDevice device = model::ComputeDevice::kAuto;
+  ComputeDevice device = ComputeDevice::kAuto;
   bool fp32 = true;  // false: bf16
   int64_t threads = 0;
   double collective_timeout = 1800;  // seconds; 0: none

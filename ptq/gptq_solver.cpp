@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/isa.h"
+#include "kernels/round_even.h"
 #include "model/rows.h"
 
 namespace spq::ptq {
@@ -13,10 +14,6 @@ namespace {
 
 // Columns that get the errors of all columns before them in one product: wide enough for full speed.
 constexpr int64_t kPanel = 512;
-
-inline float round_even(float v) {
-  return (v + 12582912.0f) - 12582912.0f;  // exact below 2^22, and it vectorises
-}
 
 // A constant count is a few vector moves instead of a call.
 inline void copy_rows(const float* from, float* to, int64_t count) {
@@ -234,7 +231,7 @@ void GptqSolver::quantize_column(Tile& tile, size_t column, const TileParams& p)
   for (size_t r = 0; r < kTileRows; ++r) {
     const float v = value[r] / p.scale[r];
     const float above = v < p.low[r] ? p.low[r] : v;
-    const float level = round_even(above > p.high[r] ? p.high[r] : above);
+    const float level = kernels::round_even(above > p.high[r] ? p.high[r] : above);
     codes[r] = level + p.zero[r];
     quantized[r] = p.scale[r] * level;
     value[r] = given[r] - quantized[r];

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "kernels/round_even.h"
 #include "model/rows.h"
 #include "ptq/clip_search.h"
 
@@ -18,11 +19,6 @@ namespace {
 constexpr float kLeastRange = 1e-5f;
 constexpr float kLargestZero = 2097152.0f;  // 2^21: keeps round_even exact
 constexpr int64_t kLanes = 16;
-
-// Half to even without a library call, so that loops vectorise; exact below 2^22.
-inline float round_even(float v) {
-  return (v + 12582912.0f) - 12582912.0f;
-}
 
 float round_to(float v, at::ScalarType dtype) {
   if (dtype == at::kBFloat16) return static_cast<float>(c10::BFloat16(v));
@@ -45,7 +41,7 @@ Levels levels_of(const GroupParams& p, const WeightQuantSpec& spec) {
 inline float nearest_level(float w, const Levels& l) {
   const float v = w / l.scale;
   const float above = v < l.low ? l.low : v;
-  return round_even(above > l.high ? l.high : above);
+  return kernels::round_even(above > l.high ? l.high : above);
 }
 
 struct Range {

@@ -6,12 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "model/device_key.h"
+#include "core/compute_device.h"
 #include "model/quant_config.h"
 
 namespace spq::trainer {
 
-using model::ComputeDevice;
 using model::QuantConfig;
 using model::QuantizerConfig;
 

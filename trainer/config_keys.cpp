@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "model/device_key.h"
 #include "model/quant_keys.h"
 
 namespace spq::trainer {

@@ -48,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(Dist, StagedOverMpi,
 TEST(OpenDevice, IsTheCpuWhereThatIsAskedFor) {
   MpiSession session;
   const auto host = make_mpi_communicator(session);
-  const RankDevice opened = open_device(*host, DeviceChoice::kCpu);
+  const RankDevice opened = open_device(*host, ComputeDevice::kCpu);
   EXPECT_TRUE(opened.device.is_cpu());
   EXPECT_EQ(opened.note, "");
 }
@@ -61,10 +61,10 @@ TEST(OpenDevice, SaysWhyThereIsNoGpu) {
                                ::testing::HasSubstr("no CUDA device can be used: ")));
   MpiSession session;
   const auto host = make_mpi_communicator(session);
-  const RankDevice opened = open_device(*host, DeviceChoice::kAuto);
+  const RankDevice opened = open_device(*host, ComputeDevice::kAuto);
   EXPECT_TRUE(opened.device.is_cpu());
   EXPECT_EQ(opened.note, devices.problem);
-  EXPECT_THAT([&] { open_device(*host, DeviceChoice::kCuda); },
+  EXPECT_THAT([&] { open_device(*host, ComputeDevice::kCuda); },
               ::testing::ThrowsMessage<AgreedError>("compute.device is cuda: " + devices.problem));
   host->barrier();  // still usable
 }

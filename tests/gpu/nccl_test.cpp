@@ -102,7 +102,7 @@ class DeviceCommunication : public ::testing::Test {
  protected:
   void SetUp() override {
     SingleCommunicator alone;
-    const RankDevice opened = open_device(alone, DeviceChoice::kAuto);
+    const RankDevice opened = open_device(alone, ComputeDevice::kAuto);
     if (opened.device.is_cpu()) GTEST_SKIP() << "no GPU: " << opened.note;
     num_devices_ = find_cuda_devices().count;
   }

@@ -22,7 +22,7 @@ class GpuTrain : public testing::TestWithParam<at::ScalarType> {
   StepProblem on_gpu() { return StepProblem(*connected_, "gqa4", GetParam(), run_.device()); }
 
   dist::SingleCommunicator host_;
-  model::RunDevice run_{host_, model::ComputeDevice::kAuto};
+  model::RunDevice run_{host_, ComputeDevice::kAuto};
   dist::Communicator* connected_ = nullptr;
 };
 
