@@ -37,8 +37,7 @@ bool built_with_cuda();
 /// The functions below are those of the same name in this folder's other headers (which say what they
 /// promise), for T float and bfloat16, computed in fp32. Every launch is checked: Error naming the kernel and
 /// the CUDA message. Rows are independent, sums within a row are taken in a fixed order: same bits run to
-/// run, on every device and on the host but for contraction in rope_rows, swiglu and cross_entropy_rows. A
-/// NaN makes the rest of its group NaN too (the CPU kernels: in bf16).
+/// run, on every device and on the host but for contraction in rope_rows, swiglu and cross_entropy_rows.
 namespace blocks {
 
 /// kernels/fake_quant.h

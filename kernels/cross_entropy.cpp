@@ -6,6 +6,7 @@
 #include "kernels/bfloat16.h"
 #include "kernels/exponential.h"
 #include "kernels/isa.h"
+#include "kernels/map_row.h"
 #include "kernels/reduce_row.h"
 
 namespace spq::kernels {
@@ -17,14 +18,9 @@ double sum_exp(const T* x, int64_t n, A top) {
   constexpr int64_t kBlock = 64 * kLanes;
   double sum = 0;
   for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = std::min(n, begin + kBlock);
-    A lanes[kLanes] = {};
-    int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) {
-      for (int64_t j = 0; j < kLanes; ++j) lanes[j] += row_exp(static_cast<A>(x[i + j]) - top);
-    }
-    for (int64_t j = 0; i < end; ++i, ++j) lanes[j] += row_exp(static_cast<A>(x[i]) - top);
-    sum += static_cast<double>(sum_lanes(lanes));
+    const T* const block[] = {x + begin};
+    sum += static_cast<double>(sum_row<A>(block, std::min(kBlock, n - begin),
+                                          [top](const A(&v)[1]) { return row_exp(v[0] - top); }));
   }
   return sum;
 }
@@ -45,8 +41,8 @@ void cross_entropy_rows(T* logits, const int64_t* targets, double* losses, int64
       if (grad_scale == 0) continue;
       const A factor = static_cast<A>(grad_scale / sum);
       const A target_gradient = row_exp(at_target - top) * factor - static_cast<A>(grad_scale);
-      SPQ_INDEPENDENT
-      for (int64_t i = 0; i < vocab; ++i) x[i] = narrow<T>(row_exp(static_cast<A>(x[i]) - top) * factor);
+      map_row<T>({x}, {x}, vocab,
+                 [=](const A(&in)[1], A(&out)[1]) { out[0] = row_exp(in[0] - top) * factor; });
       x[targets[r]] = narrow<T>(target_gradient);
     }
   });

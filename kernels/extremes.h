@@ -11,7 +11,7 @@ struct MinMax {
   A max;
 };
 
-/// The bits of a bf16 or fp32 number as an integer of the same order, and back: negative values have all bits
+/// The bits of a number as an integer of the same order, and back: negative values have all bits
 /// but the sign flipped. NaNs lie beyond the infinities.
 constexpr int16_t ordered(uint16_t bits) {
   const auto value = static_cast<int16_t>(bits);
@@ -20,6 +20,10 @@ constexpr int16_t ordered(uint16_t bits) {
 constexpr int32_t ordered(uint32_t bits) {
   const auto value = static_cast<int32_t>(bits);
   return value ^ ((value >> 31) & 0x7fffffff);
+}
+constexpr int64_t ordered(uint64_t bits) {
+  const auto value = static_cast<int64_t>(bits);
+  return value ^ ((value >> 63) & 0x7fffffffffffffff);
 }
 
 }  // namespace spq::kernels

@@ -12,14 +12,11 @@ QuantRange<A> find_range(const T* x, int64_t n, const QuantSpec& spec) {
 
 template <class T>
 void fake_quant_rows(const T* x, T* x_hat, T* error, int64_t rows, int64_t cols, const QuantSpec& spec) {
-  using A = Accumulate<T>;
-  const int64_t length = group_length(cols, spec);
   run_vectorised([&] {
     for_outputs(x_hat, error, [&]<bool kWriteHat, bool kWriteError>() {
-      for (int64_t begin = 0; begin < rows * cols; begin += length) {
-        const QuantRange<A> range = range_between(min_max<T, A>(x + begin, length), spec);
-        quant_group<kWriteHat, kWriteError>([x](int64_t i) { return static_cast<A>(x[i]); }, x_hat, error,
-                                            begin, begin + length, range);
+      for (int64_t row = 0; row < rows * cols; row += cols) {
+        quant_row<kWriteHat, kWriteError>(x + row, AsItIs<T>(), kWriteHat ? x_hat + row : nullptr,
+                                          kWriteError ? error + row : nullptr, cols, spec);
       }
     });
   });

@@ -34,9 +34,9 @@ struct QuantRange {
 template <class T, class A>
 QuantRange<A> find_range(const T* x, int64_t n, const QuantSpec& spec);
 
-/// error = Q(x) - x and x_hat = x + error (both rounded to T) for every row of x [rows, cols], in one pass
-/// over each group; computed in fp32 for bf16. Either output may be null, or x itself. May be called on parts
-/// of the rows from several threads. A NaN gives NaN, an infinite value makes its whole group NaN.
+/// x_hat = Q(x) and error = x_hat - x (both rounded to T) for every row of x [rows, cols], in one pass over
+/// each group; computed in fp32 for bf16. Either output may be null, or x itself. May be called on parts of
+/// the rows from several threads. A NaN or an infinite value makes its whole group NaN.
 template <class T>
 void fake_quant_rows(const T* x, T* x_hat, T* error, int64_t rows, int64_t cols, const QuantSpec& spec);
 

@@ -50,7 +50,9 @@ template <class A>
 constexpr QuantRange<A> range_between(MinMax<A> m, const QuantSpec& spec) {
   QuantRange<A> range = spec.symmetric ? symmetric_range(m, spec) : asymmetric_range(m, spec);
   constexpr A kInfinity = std::numeric_limits<A>::infinity();
-  if (!(range.scale < kInfinity)) range.scale = range.zero = std::numeric_limits<A>::quiet_NaN();
+  // Written as comparisons that a NaN fails.
+  if (!(m.min > -kInfinity && m.max < kInfinity && range.scale < kInfinity))
+    range.scale = range.zero = std::numeric_limits<A>::quiet_NaN();
   return range;
 }
 
@@ -74,39 +76,37 @@ struct PlainQuantizer {
 /// The quotient: q = x y with y = 1 / scale rounded, then q + (x - q scale) y, is x / scale rounded
 /// (Markstein, IBM Journal of Research and Development 34, 1990), away from the ends of the exponent range.
 /// The clamp: code - zero is clamped while it is still the mantissa of round_even's large number, where
-/// floats are in the order of their bits. That hides a NaN; the caller subtracts x, which brings it back.
+/// floats are in the order of their bits. That hides a NaN: the range of a group that has one does not fit.
 template <class A>
-class FastQuantizer {
+struct FastQuantizer {
   using Bits = std::conditional_t<sizeof(A) == 4, int32_t, int64_t>;
   static constexpr A kLarge = sizeof(A) == 4 ? A(12582912) : A(6755399441055744);
   static constexpr A kMargin = A(1 << 30);
 
- public:
+  A scale;
+  A reciprocal;
+  Bits low;  // of the sums of code - zero and kLarge
+  Bits high;
+
   static constexpr bool fits(const QuantRange<A>& r) {
     using Limits = std::numeric_limits<A>;
     return r.scale > Limits::min() * kMargin && r.scale < Limits::max() / kMargin && r.zero > kLarge / -8 &&
            r.zero < kLarge / 8;
   }
   constexpr explicit FastQuantizer(const QuantRange<A>& r)
-      : scale_(r.scale),
-        reciprocal_(A{1} / r.scale),
-        low_(std::bit_cast<Bits>(kLarge + (r.code_min - r.zero))),
-        high_(std::bit_cast<Bits>(kLarge + (r.code_max - r.zero))) {}
+      : scale(r.scale),
+        reciprocal(A{1} / r.scale),
+        low(std::bit_cast<Bits>(kLarge + (r.code_min - r.zero))),
+        high(std::bit_cast<Bits>(kLarge + (r.code_max - r.zero))) {}
 
   constexpr A operator()(A x) const {
-    const A near = x * reciprocal_;
-    const A quotient = std::fma(std::fma(-near, scale_, x), reciprocal_, near);
+    const A near = x * reciprocal;
+    const A quotient = std::fma(std::fma(-near, scale, x), reciprocal, near);
     const Bits rounded = std::bit_cast<Bits>(quotient + kLarge);
-    const Bits low = rounded < low_ ? low_ : rounded;
-    const Bits code = low > high_ ? high_ : low;
-    return scale_ * (std::bit_cast<A>(code) - kLarge);
+    const Bits at_least = rounded < low ? low : rounded;
+    const Bits code = at_least > high ? high : at_least;
+    return scale * (std::bit_cast<A>(code) - kLarge);
   }
-
- private:
-  A scale_;
-  A reciprocal_;
-  Bits low_;
-  Bits high_;
 };
 
 }  // namespace spq::kernels

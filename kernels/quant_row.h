@@ -1,13 +1,15 @@
-// Loops of fake quantization over one group of a row, for the kernels that fuse it with something else. Files
+// Loops of fake quantization over one row, for the kernels that fuse it with something else. Files
 // that include it are compiled without contraction to fused multiply-adds: the same bits on every machine.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/bfloat16.h"
 #include "kernels/fake_quant.h"
 #include "kernels/isa.h"
 #include "kernels/quant_arithmetic.h"
+#include "kernels/quant_avx512.h"
 #include "kernels/reduce_row.h"
 
 namespace spq::kernels {
@@ -19,20 +21,31 @@ void with_quantizer(const QuantRange<A>& range, const Body& body) {
   body(PlainQuantizer<A>{range});
 }
 
-/// Quantizes the values value(i), begin <= i < end, already rounded to T, into x_hat[i] and error[i], where
-/// asked for.
-template <bool kWriteHat, bool kWriteError, class T, class Value>
-void quant_group(const Value& value, T* x_hat, T* error, int64_t begin, int64_t end,
+/// How a value of the row becomes the one that is quantized: as it is, or times `factor` > 0, rounded to T.
+template <class T>
+struct AsItIs {
+  Accumulate<T> operator()(Accumulate<T> v) const { return v; }
+  const Accumulate<T>* factor() const { return nullptr; }
+};
+template <class T>
+struct Times {
+  Accumulate<T> by;
+  Accumulate<T> operator()(Accumulate<T> v) const { return rounded<T>(v * by); }
+  const Accumulate<T>* factor() const { return &by; }
+};
+
+/// Quantizes the values map(x[i]), 0 <= i < n, into x_hat[i] and error[i], where asked for.
+template <bool kWriteHat, bool kWriteError, class T, class Map>
+void quant_group(const T* x, const Map& map, T* x_hat, T* error, int64_t n,
                  const QuantRange<Accumulate<T>>& range) {
   using A = Accumulate<T>;
   with_quantizer(range, [=](auto quantizer) {
     SPQ_INDEPENDENT
-    for (int64_t i = begin; i < end; ++i) {
-      const A v = value(i);
-      const A e = rounded<T>(quantizer(v) - v);
-      if constexpr (kWriteError) store_exact(error[i], e);
-      // The sum of the rounded error: x_hat - x is what the moments see.
-      if constexpr (kWriteHat) x_hat[i] = narrow<T>(v + e);
+    for (int64_t i = 0; i < n; ++i) {
+      const A v = map(static_cast<A>(x[i]));
+      const A hat = rounded<T>(quantizer(v));
+      if constexpr (kWriteHat) store_exact(x_hat[i], hat);
+      if constexpr (kWriteError) error[i] = narrow<T>(hat - v);
     }
   });
 }
@@ -43,6 +56,55 @@ void for_outputs(const T* x_hat, const T* error, const Body& body) {
   if (x_hat && error) return body.template operator()<true, true>();
   if (x_hat) return body.template operator()<true, false>();
   if (error) body.template operator()<false, true>();
+}
+
+/// Groups whose ranges are found together: their divisions overlap.
+inline constexpr int64_t kRangesAtOnce = 32;
+
+/// Ranges of groups of `length` values map(x[i]). True if avx512::quant_groups can quantize them.
+template <class T, class Map>
+bool find_ranges(const T* x, const Map& map, int64_t length, int64_t groups, const QuantSpec& spec,
+                 QuantRange<Accumulate<T>>* ranges) {
+  using A = Accumulate<T>;
+  MinMax<A> extremes[kRangesAtOnce];
+  bool in_avx512 = false;
+  if constexpr (avx512::kHas<T>) {
+    in_avx512 = avx512::fits(length);
+    if (in_avx512) avx512::min_max_groups(x, length, groups, extremes);
+  }
+  if (!in_avx512) {
+    for (int64_t g = 0; g < groups; ++g) extremes[g] = min_max<T, A>(x + g * length, length);
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    // Both maps keep the order of values.
+    ranges[g] = range_between(MinMax<A>{map(extremes[g].min), map(extremes[g].max)}, spec);
+    in_avx512 = in_avx512 && FastQuantizer<A>::fits(ranges[g]);
+  }
+  return in_avx512;
+}
+
+/// Quantizes a row of values map(x[i]), group by group, into the outputs that are not null.
+template <bool kWriteHat, bool kWriteError, class T, class Map>
+void quant_row(const T* x, const Map& map, T* x_hat, T* error, int64_t cols, const QuantSpec& spec) {
+  const int64_t length = group_length(cols, spec);
+  QuantRange<Accumulate<T>> ranges[kRangesAtOnce];
+  for (int64_t begin = 0, groups = 0; begin < cols; begin += groups * length) {
+    groups = std::min(kRangesAtOnce, (cols - begin) / length);
+    T* hats = kWriteHat ? x_hat + begin : nullptr;
+    T* errors = kWriteError ? error + begin : nullptr;
+    const bool in_avx512 = find_ranges(x + begin, map, length, groups, spec, ranges);
+    if constexpr (avx512::kHas<T>) {
+      if (in_avx512) {
+        avx512::quant_groups(x + begin, map.factor(), hats, errors, length, groups, ranges);
+        continue;
+      }
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t at = g * length;
+      quant_group<kWriteHat, kWriteError>(x + begin + at, map, kWriteHat ? hats + at : nullptr,
+                                          kWriteError ? errors + at : nullptr, length, ranges[g]);
+    }
+  }
 }
 
 }  // namespace spq::kernels

@@ -4,6 +4,7 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/isa.h"
+#include "kernels/map_row.h"
 #include "kernels/quant_row.h"
 #include "kernels/reduce_row.h"
 
@@ -15,11 +16,11 @@ A inverse_rms(A sum_of_squares, int64_t cols, double eps) {
   return A{1} / std::sqrt(sum_of_squares / static_cast<A>(cols) + static_cast<A>(eps));
 }
 
-// Extremes of the normalised group: r > 0 and rounding keep the order.
-template <class T, class A>
-MinMax<A> normed_min_max(const T* x, int64_t n, A r) {
-  const MinMax<A> m = min_max<T, A>(x, n);
-  return {rounded<T>(m.min * r), rounded<T>(m.max * r)};
+// 1 / rms of a row.
+template <class T>
+Accumulate<T> inverse_rms_of(const T* x, int64_t cols, double eps) {
+  using A = Accumulate<T>;
+  return inverse_rms(dot<T, A>(x, x, cols), cols, eps);
 }
 
 }  // namespace
@@ -29,9 +30,8 @@ void rms_norm(const T* x, T* y, int64_t rows, int64_t cols, double eps) {
   using A = Accumulate<T>;
   run_vectorised([=] {
     for (int64_t begin = 0; begin < rows * cols; begin += cols) {
-      const A r = inverse_rms(dot<T, A>(x + begin, x + begin, cols), cols, eps);
-      SPQ_INDEPENDENT
-      for (int64_t i = begin; i < begin + cols; ++i) y[i] = narrow<T>(static_cast<A>(x[i]) * r);
+      const A r = inverse_rms_of(x + begin, cols, eps);
+      map_row<T>({x + begin}, {y + begin}, cols, [r](const A(&in)[1], A(&out)[1]) { out[0] = in[0] * r; });
     }
   });
 }
@@ -39,18 +39,12 @@ void rms_norm(const T* x, T* y, int64_t rows, int64_t cols, double eps) {
 template <class T>
 void rms_norm_quant(const T* x, T* x_hat, T* error, int64_t rows, int64_t cols, double eps,
                     const QuantSpec& spec) {
-  using A = Accumulate<T>;
-  const int64_t length = group_length(cols, spec);
   run_vectorised([&] {
     for_outputs(x_hat, error, [&]<bool kWriteHat, bool kWriteError>() {
       for (int64_t row = 0; row < rows * cols; row += cols) {
-        const A r = inverse_rms(dot<T, A>(x + row, x + row, cols), cols, eps);
-        for (int64_t begin = row; begin < row + cols; begin += length) {
-          const QuantRange<A> range = range_between(normed_min_max<T, A>(x + begin, length, r), spec);
-          quant_group<kWriteHat, kWriteError>(
-              [x, r](int64_t i) { return rounded<T>(static_cast<A>(x[i]) * r); }, x_hat, error, begin,
-              begin + length, range);
-        }
+        const Times<T> normed{inverse_rms_of(x + row, cols, eps)};
+        quant_row<kWriteHat, kWriteError>(x + row, normed, kWriteHat ? x_hat + row : nullptr,
+                                          kWriteError ? error + row : nullptr, cols, spec);
       }
     });
   });
@@ -61,13 +55,13 @@ void rms_norm_backward_add(const T* x, const T* dy, T* dx, int64_t rows, int64_t
   using A = Accumulate<T>;
   run_vectorised([=] {
     for (int64_t begin = 0; begin < rows * cols; begin += cols) {
-      const A r = inverse_rms(dot<T, A>(x + begin, x + begin, cols), cols, eps);
+      const A r = inverse_rms_of(x + begin, cols, eps);
       const A slope = dot<T, A>(dy + begin, x + begin, cols) * r * r * r / static_cast<A>(cols);
-      SPQ_INDEPENDENT
-      for (int64_t i = begin; i < begin + cols; ++i) {
-        const A g = r * static_cast<A>(dy[i]) - slope * static_cast<A>(x[i]);
-        dx[i] = narrow<T>(static_cast<A>(dx[i]) + g);
-      }
+      map_row<T>({x + begin, dy + begin, dx + begin}, {dx + begin}, cols,
+                 [r, slope](const A(&in)[3], A(&out)[1]) {
+                   const auto [value, gradient, sum] = in;
+                   out[0] = sum + (r * gradient - slope * value);
+                 });
     }
   });
 }

@@ -3,6 +3,7 @@
 #include "kernels/bfloat16.h"
 #include "kernels/exponential.h"
 #include "kernels/isa.h"
+#include "kernels/map_row.h"
 
 namespace spq::kernels {
 
@@ -10,11 +11,10 @@ template <class T>
 void swiglu(const T* gate, const T* up, T* product, int64_t n) {
   using A = Accumulate<T>;
   run_vectorised([=] {
-    SPQ_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) {
-      const A g = static_cast<A>(gate[i]);
-      product[i] = narrow<T>(g / (A{1} + row_exp(-g)) * static_cast<A>(up[i]));
-    }
+    map_row<T>({gate, up}, {product}, n, [](const A(&in)[2], A(&out)[1]) {
+      const auto [g, u] = in;
+      out[0] = g / (A{1} + row_exp(-g)) * u;
+    });
   });
 }
 
@@ -22,16 +22,13 @@ template <class T>
 void swiglu_backward(const T* gate, const T* up, const T* grad_product, T* grad_gate, T* grad_up, int64_t n) {
   using A = Accumulate<T>;
   run_vectorised([=] {
-    SPQ_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) {
-      const A g = static_cast<A>(gate[i]);
-      const A u = static_cast<A>(up[i]);
-      const A grad = static_cast<A>(grad_product[i]);
+    map_row<T>({gate, up, grad_product}, {grad_gate, grad_up}, n, [](const A(&in)[3], A(&out)[2]) {
+      const auto [g, u, grad] = in;
       const A sigmoid = A{1} / (A{1} + row_exp(-g));
       const A silu = g * sigmoid;
-      grad_up[i] = narrow<T>(grad * silu);
-      grad_gate[i] = narrow<T>(grad * u * (sigmoid + silu * (A{1} - sigmoid)));
-    }
+      out[0] = grad * u * (sigmoid + silu * (A{1} - sigmoid));
+      out[1] = grad * silu;
+    });
   });
 }
 

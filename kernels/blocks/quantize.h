@@ -30,13 +30,17 @@ SPQ_BLOCK void store_point(const Pack<float, kWidth>& x, const Pack<float, kWidt
   if (error) store_pack(error, errors);
 }
 
-/// The outputs for values that T holds exactly.
+/// The quantized values and the error of values that T holds exactly, into the outputs that are not null.
 template <int kWidth, class T, class Quantizer>
 SPQ_BLOCK void quantize_pack(const Pack<float, kWidth>& x, const Quantizer& quantizer, T* x_hat, T* error) {
-  Pack<float, kWidth> difference;
+  Pack<T, kWidth> hats, errors;
   SPQ_UNROLL
-  for (int k = 0; k < kWidth; ++k) difference.v[k] = quantizer(x.v[k]) - x.v[k];
-  store_point(x, difference, x_hat, error);
+  for (int k = 0; k < kWidth; ++k) {
+    hats.v[k] = to_storage<T>(quantizer(x.v[k]));
+    errors.v[k] = to_storage<T>(number(hats.v[k]) - x.v[k]);
+  }
+  if (x_hat) store_pack(x_hat, hats);
+  if (error) store_pack(error, errors);
 }
 
 template <int kWidth, class T>

@@ -139,16 +139,16 @@ TEST(FakeQuant, MatchesTheDefinitionAtAwkwardLengthsInEveryType) {
     const QuantSpec spec{4, false, -1, true, 1.0};
     expect_definition<double, double>(cols, spec, 1e-14);
     expect_definition<float, float>(cols, spec, 2e-6);
-    expect_definition<bfloat16, float>(cols, spec, 2e-3);
+    expect_definition<bfloat16, float>(cols, spec, 8e-3);  // half a step of bf16 at 3.4
   }
 }
 
-TEST(FakeQuant, NanAndInfinityReachTheResult) {
+TEST(FakeQuant, NanAndInfinityReachEveryResultOfTheirGroup) {
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> x(64, 1.0f), error(64);
     x[37] = bad;
     fake_quant_rows<float>(x.data(), nullptr, error.data(), 1, 64, {4, false, -1, true, 1.0});
-    EXPECT_TRUE(std::isnan(error[37]));
+    for (float e : error) EXPECT_TRUE(std::isnan(e));
   }
 }
 

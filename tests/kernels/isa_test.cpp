@@ -20,7 +20,7 @@ std::vector<T> error_on(Isa isa, const std::vector<T>& x, const QuantSpec& spec)
   T* out = error.data();
   run_on(isa, [&] {
     const QuantRange<A> range = range_between(min_max<T, A>(in, n), spec);
-    quant_group<false, true, T>([in](int64_t i) { return static_cast<A>(in[i]); }, nullptr, out, 0, n, range);
+    quant_group<false, true>(in, AsItIs<T>(), static_cast<T*>(nullptr), out, n, range);
   });
   return error;
 }

@@ -26,6 +26,7 @@ std::vector<QuantSpec> specs_for(int64_t cols) {
       for (double clip : {1.0, 0.85}) {
         specs.push_back({bits, symmetric, -1, true, clip});
         if (cols % 24 == 0) specs.push_back({bits, symmetric, 24, false, clip});  // fills no vector
+        if (cols % 32 == 0) specs.push_back({bits, symmetric, 32, false, clip});
       }
     }
   }
@@ -44,8 +45,8 @@ void plain_definition(const std::vector<T>& x, int64_t cols, const QuantSpec& sp
     for (size_t i = begin; i < begin + static_cast<size_t>(length); ++i) {
       const A v = static_cast<A>(x[i]);
       const A code = std::clamp(std::nearbyint(v / r.scale) + r.zero, r.code_min, r.code_max);
-      error[i] = static_cast<T>(r.scale * (code - r.zero) - v);
-      x_hat[i] = static_cast<T>(v + static_cast<A>(error[i]));
+      x_hat[i] = static_cast<T>(r.scale * (code - r.zero));
+      error[i] = static_cast<T>(static_cast<A>(x_hat[i]) - v);
     }
   }
 }
@@ -69,7 +70,7 @@ void expect_plain_definition(const std::vector<T>& x, int64_t cols, const QuantS
 }
 
 TEST(FakeQuantRows, BothOutputsEqualThePlainDefinitionBitForBit) {
-  for (int64_t cols : {1, 7, 24, 33, 96, 144, 1000, 4097}) {
+  for (int64_t cols : {1, 7, 24, 33, 96, 144, 1000, 3072, 4097}) {
     for (const QuantSpec& spec : specs_for(cols)) {
       expect_plain_definition(noise<float>(3 * cols, 1), cols, spec);
       expect_plain_definition(noise<bfloat16>(3 * cols, 2), cols, spec);
@@ -91,6 +92,26 @@ TEST(FakeQuantRows, RangesAtTheEndsOfTheExponentsEqualThePlainDefinitionToo) {
     for (float& v : x) v *= size;
     expect_plain_definition(x, 100, {4, false, -1, true, 1.0});
     expect_plain_definition(x, 100, {8, true, -1, true, 0.9});
+    std::vector<bfloat16> narrow(x.begin(), x.end());
+    narrow.resize(192);
+    expect_plain_definition(narrow, 96, {4, false, -1, true, 1.0});
+    expect_plain_definition(narrow, 96, {8, true, 32, true, 0.9});
+  }
+}
+
+TEST(FakeQuantRows, SubnormalValuesAmongOthersEqualThePlainDefinitionToo) {
+  std::vector<bfloat16> x = noise<bfloat16>(256, 12);
+  for (size_t i = 0; i < x.size(); i += 3) x[i] = static_cast<bfloat16>(1e-39f * static_cast<float>(i));
+  for (size_t i = 1; i < x.size(); i += 7) x[i] = static_cast<bfloat16>(-0.0f);
+  expect_plain_definition(x, 128, {4, false, -1, true, 1.0});
+  expect_plain_definition(x, 256, {4, true, 64, true, 1.0});
+}
+
+TEST(FakeQuantRows, ClippingToAHundredthEqualsThePlainDefinitionToo) {
+  for (int64_t cols : {96, 97}) {
+    expect_plain_definition(noise<bfloat16>(2 * cols, 13), cols, {4, true, -1, true, 0.01});
+    expect_plain_definition(noise<bfloat16>(2 * cols, 14), cols, {3, false, -1, false, 0.01});
+    expect_plain_definition(noise<float>(2 * cols, 15), cols, {5, false, -1, false, 0.01});
   }
 }
 
@@ -109,40 +130,45 @@ TEST(FakeQuantRows, EdgesBetweenCodesEqualThePlainDefinitionToo) {
 }
 
 TEST(FakeQuantRows, WorksInPlaceAndOnRowsThatAreNotAligned) {
-  const int64_t cols = 77;
   const QuantSpec spec{4, false, -1, true, 1.0};
-  const std::vector<bfloat16> x = noise<bfloat16>(5 * cols, 4);
-  std::vector<bfloat16> expected(x.size()), unused(x.size());
-  plain_definition(x, cols, spec, expected, unused);
-  for (size_t offset : {0, 1, 3}) {
-    std::vector<bfloat16> shifted(x.size() + offset);
-    std::copy(x.begin(), x.end(), shifted.begin() + static_cast<int64_t>(offset));
-    bfloat16* rows = shifted.data() + offset;
-    fake_quant_rows<bfloat16>(rows, rows, nullptr, 5, cols, spec);
-    EXPECT_TRUE(same_bits(std::vector<bfloat16>(rows, rows + x.size()), expected)) << offset;
+  for (int64_t cols : {77, 96}) {
+    const std::vector<bfloat16> x = noise<bfloat16>(5 * cols, 4);
+    std::vector<bfloat16> expected(x.size()), unused(x.size());
+    plain_definition(x, cols, spec, expected, unused);
+    for (size_t offset : {0, 1, 3}) {
+      std::vector<bfloat16> shifted(x.size() + offset);
+      std::copy(x.begin(), x.end(), shifted.begin() + static_cast<int64_t>(offset));
+      bfloat16* rows = shifted.data() + offset;
+      fake_quant_rows<bfloat16>(rows, rows, nullptr, 5, cols, spec);
+      EXPECT_TRUE(same_bits(std::vector<bfloat16>(rows, rows + x.size()), expected)) << cols << " " << offset;
+    }
   }
 }
 
 template <class T>
-void expect_nan_comes_out(bool symmetric) {
-  const QuantSpec spec{4, symmetric, -1, true, 1.0};
-  for (int64_t bad : {0, 5, 66}) {
-    std::vector<T> x = noise<T>(67, 5), x_hat(x.size()), error(x.size());
-    x[static_cast<size_t>(bad)] = static_cast<T>(std::numeric_limits<Accumulate<T>>::quiet_NaN());
-    fake_quant_rows(x.data(), x_hat.data(), error.data(), 1, 67, spec);
-    EXPECT_TRUE(std::isnan(number(x_hat[static_cast<size_t>(bad)])));
-    EXPECT_TRUE(std::isnan(number(error[static_cast<size_t>(bad)])));
-    x[static_cast<size_t>(bad)] = static_cast<T>(-std::numeric_limits<Accumulate<T>>::infinity());
-    fake_quant_rows(x.data(), x_hat.data(), error.data(), 1, 67, spec);
-    for (const T& e : error) EXPECT_TRUE(std::isnan(number(e)));
+void expect_nan_comes_out(int64_t cols, bool symmetric) {
+  using A = Accumulate<T>;
+  constexpr A kNan = std::numeric_limits<A>::quiet_NaN();
+  const auto n = static_cast<size_t>(cols);
+  for (A bad : {kNan, -kNan, -std::numeric_limits<A>::infinity()}) {
+    for (int64_t place : {int64_t{0}, int64_t{5}, cols - 1}) {
+      std::vector<T> x = noise<T>(cols, 5), x_hat(n), error(n);
+      x[static_cast<size_t>(place)] = static_cast<T>(bad);
+      fake_quant_rows(x.data(), x_hat.data(), error.data(), 1, cols, {4, symmetric, -1, true, 1.0});
+      for (size_t i = 0; i < n; ++i) {
+        ASSERT_TRUE(std::isnan(number(x_hat[i])) && std::isnan(number(error[i]))) << bad << " at " << place;
+      }
+    }
   }
 }
 
-TEST(FakeQuantRows, NanStaysNanAndInfinityMakesItsGroupNan) {
+TEST(FakeQuantRows, NanAndInfinityMakeTheirGroupNan) {
   for (bool symmetric : {true, false}) {
-    expect_nan_comes_out<float>(symmetric);
-    expect_nan_comes_out<bfloat16>(symmetric);
-    expect_nan_comes_out<double>(symmetric);
+    for (int64_t cols : {64, 67}) {
+      expect_nan_comes_out<float>(cols, symmetric);
+      expect_nan_comes_out<bfloat16>(cols, symmetric);
+      expect_nan_comes_out<double>(cols, symmetric);
+    }
   }
 }
 
