@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "kernels/cross_entropy.h"
+#include "model/bf16_product.h"
 #include "model/device.h"
 #include "model/norm.h"
 #include "model/rows.h"
@@ -43,7 +44,12 @@ void chunk_loss(const at::Tensor& normed, const at::Tensor& targets, const at::T
                 double grad_scale, at::Tensor logits, const at::Tensor& losses, at::Tensor grad) {
   at::mm_out(logits, normed, head.t());
   cross_entropy(logits, targets, losses, grad.defined() ? grad_scale : 0);
-  if (grad.defined()) at::mm_out(grad, logits, head);
+  if (!grad.defined()) return;
+  if (const at::Tensor wide = bf16_product(logits, head); wide.defined()) {
+    grad.copy_(wide);
+  } else {
+    at::mm_out(grad, logits, head);
+  }
 }
 
 }  // namespace

@@ -3,10 +3,11 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/eye.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/tensor.h>
@@ -16,19 +17,12 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <utility>
+
+#include "trainer/half_product.h"
 
 namespace spq::trainer {
 namespace {
-
-// The columns of an [n, n] matrix that this rank computes.
-struct Columns {
-  Columns(dist::Communicator& comm, int64_t n) : partition(n, comm.world_size()), rank(comm.rank()) {}
-  at::Tensor of(const at::Tensor& x) const {
-    return x.narrow(1, partition.begin(rank), partition.count(rank));
-  }
-  dist::RowPartition partition;
-  int rank;
-};
 
 // Scalars of one dtype as numbers; a GPU is waited for once.
 std::vector<double> numbers(const std::vector<at::Tensor>& scalars) {
@@ -38,18 +32,22 @@ std::vector<double> numbers(const std::vector<at::Tensor>& scalars) {
   return {data, data + all.numel()};
 }
 
-// sqrt(sum ||W||_F^2).
+// sqrt(sum ||W||_F^2): rows in their own dtype, which is one fast pass, the rest in double.
 double joint_norm(const std::vector<at::Tensor>& w) {
   std::vector<at::Tensor> squared;
-  for (const at::Tensor& x : w) squared.push_back(x.square().sum(at::kDouble));
+  for (const at::Tensor& x : w) {
+    squared.push_back(at::linalg_vector_norm(x, 2, at::IntArrayRef{1}).to(at::kDouble).square().sum());
+  }
   const std::vector<double> parts = numbers(squared);
   return std::sqrt(std::accumulate(parts.begin(), parts.end(), 0.0));
 }
 
-// clamped_step of each direction.
+// clamped_step of each direction. Columns and rows of a skew matrix have the same sums, and rows are faster.
 std::vector<double> clamped_steps(const std::vector<at::Tensor>& directions, double learning_rate) {
   std::vector<at::Tensor> norms;
-  for (const at::Tensor& w : directions) norms.push_back(w.abs().sum(0).max());
+  for (const at::Tensor& w : directions) {
+    norms.push_back(at::linalg_vector_norm(w, 1, at::IntArrayRef{1}).max());
+  }
   std::vector<double> steps = numbers(norms);
   for (double& step : steps) step = std::min(learning_rate, 1.0 / (step + 1e-8));
   return steps;
@@ -71,65 +69,85 @@ std::vector<at::Tensor> directions(const std::vector<at::Tensor>& moments, std::
 }
 
 // The iterates that start at X + t W X are polynomials in A = t W / 2: after k of them
-// Y = (I + 2 A + 2 A^2 + ... + 2 A^(k+1)) X. For odd k that is X + 2 (A + A^2) (I + A^2 + A^4 + ... +
-// A^(k-1)) X, which takes (k + 3) / 2 products instead of k + 1.
-bool squaring_pays(int64_t iterations) {
-  return iterations % 2 == 1 && iterations > 1;
-}
+//   Y = X + 2 (A + A^2 + ... + A^(k+1)) X.
+// A^2 is symmetric and A^3 skew, so that each costs half a product. The sum is evaluated from them in blocks
+// of m = 2 or 3 powers, with one product for each: V = P X, then V <- P X + A^m V with P = A + ... + A^m
+// where m divides k + 1, or V <- P X + A^m (X + V) with P = A + ... + A^(m-1) where it divides k + 2.
+struct Evaluation {
+  explicit Evaluation(int64_t iterations) {
+    power = (iterations + 1) % 3 == 1 ? 2 : 3;
+    with_x = (iterations + 1) % power != 0;
+    blocks = (iterations + power) / power;
+  }
+  int64_t summed() const { return with_x ? power - 1 : power; }      // powers in P
+  int64_t highest() const { return blocks > 1 ? power : summed(); }  // power that is needed
 
-// A^2 of a skew A, by rows; every rank gets all of it.
-struct Square {
-  Square(dist::Communicator& comm, const at::Tensor& a)
-      : rows(a.size(0), comm.world_size()),
-        mine(at::mm(a.narrow(0, rows.begin(comm.rank()), rows.count(comm.rank())), a)),
-        whole(at::empty(a.sizes(), a.options())),
-        gather(comm.all_gather_rows(mine, whole, rows)) {}
-  dist::RowPartition rows;
-  at::Tensor mine, whole;
-  std::unique_ptr<dist::Work> gather;
+  int64_t power;   // m
+  int64_t blocks;  // of m powers
+  bool with_x;     // m divides k + 2
 };
 
-// My columns of the updated matrix by the polynomial.
-at::Tensor evaluate_polynomial(const at::Tensor& mine, const at::Tensor& a, const at::Tensor& square,
-                               int64_t iterations) {
-  at::Tensor z = mine;
-  for (int64_t i = 0; i < (iterations - 1) / 2; ++i) z = at::addmm(mine, square, z);
-  return at::addmm(mine, at::add(a, square), z, /*beta=*/1, /*alpha=*/2);
+// This rank's columns of the updated X. `a` is used up.
+at::Tensor updated_columns(dist::Communicator& comm, const at::Tensor& x, at::Tensor a,
+                           const Evaluation& evaluation) {
+  at::Tensor factor;
+  {
+    std::vector<at::Tensor> powers;  // from A^2
+    if (evaluation.highest() > 1) powers.push_back(half_product(comm, a, a, Symmetry::kSymmetric));
+    if (evaluation.highest() > 2) powers.push_back(half_product(comm, a, powers[0], Symmetry::kSkew));
+    for (int64_t i = 2; i <= evaluation.summed(); ++i) a.add_(powers[static_cast<size_t>(i - 2)]);
+    if (evaluation.blocks > 1) factor = powers.back();
+  }
+  const dist::RowPartition columns(x.size(1), comm.world_size());
+  const at::Tensor mine = x.narrow(1, columns.begin(comm.rank()), columns.count(comm.rank()));
+  const at::Tensor first = at::mm(a, mine);
+  a.reset();
+  at::Tensor v = first;
+  for (int64_t i = 1; i < evaluation.blocks; ++i) {
+    v = at::addmm(first, factor, evaluation.with_x ? at::add(mine, v) : v);
+  }
+  return at::add(mine, v, 2).contiguous();
 }
 
-// My columns of the updated matrices.
-std::vector<at::Tensor> updated_columns(dist::Communicator& comm, const std::vector<at::Tensor>& x,
-                                        const std::vector<at::Tensor>& w, double learning_rate,
-                                        int64_t iterations) {
-  std::vector<at::Tensor> result;
-  std::vector<at::Tensor> a;
-  std::vector<Square> squares;
-  const std::vector<double> steps = clamped_steps(w, learning_rate);
-  for (size_t i = 0; i < x.size() && squaring_pays(iterations); ++i) {
-    a.push_back(at::mul(w[i], steps[i] / 2));
-    squares.emplace_back(comm, a[i]);
-  }
-  for (size_t i = 0; i < x.size(); ++i) {
-    const at::Tensor mine = Columns(comm, x[i].size(0)).of(x[i]);
-    if (squaring_pays(iterations)) {
-      squares[i].gather->wait();
-      result.push_back(evaluate_polynomial(mine, a[i], squares[i].whole, iterations));
-    } else {
-      const at::Tensor start = at::add(mine, at::mm(w[i], mine), steps[i]);
-      result.push_back(cayley_iterate(mine, w[i], steps[i], start, iterations));
+// Matrices of which each rank has some columns, on their way to all ranks.
+class ColumnGather {
+ public:
+  // A rank's columns take the place of as many rows: the numbers are as many and consecutive.
+  ColumnGather(dist::Communicator& comm, const at::Tensor& mine)
+      : columns_(mine.size(0), comm.world_size()),
+        mine_(mine.view({mine.size(1), mine.size(0)})),
+        parts_(at::empty({mine.size(0), mine.size(0)}, mine.options())),
+        gather_(comm.all_gather_rows(mine_, parts_, columns_)) {}
+
+  at::Tensor wait() {
+    gather_->wait();
+    mine_.reset();
+    const int64_t n = columns_.num_rows();
+    at::Tensor whole = at::empty_like(parts_);
+    for (int rank = 0; rank < columns_.world_size(); ++rank) {
+      const int64_t begin = columns_.begin(rank), count = columns_.count(rank);
+      whole.narrow(1, begin, count).copy_(parts_.narrow(0, begin, count).view({n, count}));
     }
+    parts_.reset();
+    return whole;
   }
-  return result;
-}
 
-// Columns of X^T X - I, of which only the part on and above the diagonal is looked at: max |.|, a scalar.
-at::Tensor largest_error(const at::Tensor& x, int64_t begin, int64_t end) {
-  constexpr int64_t kPanel = 512;
+ private:
+  dist::RowPartition columns_;
+  at::Tensor mine_, parts_;
+  std::unique_ptr<dist::Work> gather_;
+};
+
+// max |X^T X - I| over this rank's part, a scalar.
+at::Tensor largest_error(dist::Communicator& comm, const at::Tensor& x) {
+  const int64_t n = x.size(0);
+  const dist::RowPartition rows(n, comm.world_size());
   at::Tensor largest = at::zeros({}, x.options());
-  for (int64_t from = begin; from < end; from += kPanel) {
-    const int64_t count = std::min(kPanel, end - from);
-    const at::Tensor product = at::mm(x.narrow(1, 0, from + count).t(), x.narrow(1, from, count));
-    product.narrow(0, from, count).diagonal().sub_(1);
+  for (const Block& block : band_blocks(n, rows.begin(comm.rank()), rows.end(comm.rank()))) {
+    const at::Tensor product =
+        at::mm(x.narrow(1, block.row, block.rows).t(), x.narrow(1, block.column, block.columns));
+    const bool has_diagonal = block.column <= block.row && block.row < block.column + block.columns;
+    if (has_diagonal) product.narrow(1, block.row - block.column, block.rows).diagonal().sub_(1);
     largest = at::maximum(largest, product.abs_().max());
   }
   return largest;
@@ -139,10 +157,7 @@ at::Tensor largest_error(const at::Tensor& x, int64_t begin, int64_t end) {
 std::vector<double> orthogonality_errors(dist::Communicator& comm, const std::vector<at::Tensor>& x) {
   if (x.empty()) return {};
   std::vector<at::Tensor> mine;
-  for (const at::Tensor& matrix : x) {
-    const dist::RowPartition columns(matrix.size(0), comm.world_size());
-    mine.push_back(largest_error(matrix, columns.begin(comm.rank()), columns.end(comm.rank())));
-  }
+  for (const at::Tensor& matrix : x) mine.push_back(largest_error(comm, matrix));
   const std::vector<double> errors = numbers(mine);
   const auto count = static_cast<int64_t>(errors.size());
   at::Tensor all = at::empty({comm.world_size(), count}, at::kDouble);
@@ -156,18 +171,18 @@ std::vector<double> orthogonality_errors(dist::Communicator& comm, const std::ve
 }  // namespace
 
 at::Tensor descent_direction(const at::Tensor& moment) {
-  return at::sub(moment.t(), moment).mul_(0.5);
+  // Two passes, but several times faster than one that reads both ways at once.
+  return moment.t().clone(at::MemoryFormat::Contiguous).sub_(moment).mul_(0.5);
 }
 
 double clamped_step(const at::Tensor& direction, double learning_rate) {
   return clamped_steps({direction}, learning_rate).front();
 }
 
-at::Tensor cayley_iterate(const at::Tensor& x, const at::Tensor& direction, double step, at::Tensor start,
-                          int64_t iterations) {
-  at::Tensor y = std::move(start);
-  for (int64_t i = 0; i < iterations; ++i) y = at::add(x, at::mm(direction, at::add(x, y)), step / 2);
-  return y;
+UpdateCost update_cost(int64_t iterations) {
+  const Evaluation evaluation(iterations);
+  const auto halves = static_cast<double>(evaluation.highest() - 1);
+  return {.products = static_cast<double>(evaluation.blocks) + 0.5 * halves + 0.5, .gathers = halves + 1};
 }
 
 at::Tensor retract(const at::Tensor& x) {
@@ -185,25 +200,20 @@ CayleyReport cayley_step(dist::Communicator& comm, std::vector<at::Tensor>& x,
                          const std::vector<at::Tensor>& moments, std::vector<at::Tensor>& momentum,
                          double learning_rate, const CayleyOptions& options) {
   CayleyReport report;
-  const std::vector<at::Tensor> w = directions(moments, momentum, options.momentum);
+  std::vector<at::Tensor> w = directions(moments, momentum, options.momentum);
   report.tangential_norm = joint_norm(w);
   const bool clip = options.clip_norm > 0 && report.tangential_norm > options.clip_norm;
   const double rate = clip ? learning_rate * options.clip_norm / report.tangential_norm : learning_rate;
 
-  std::vector<at::Tensor> mine = updated_columns(comm, x, w, rate, options.iterations);
-  std::vector<at::Tensor> whole;
-  std::vector<std::unique_ptr<dist::Work>> gathers;
+  const std::vector<double> steps = clamped_steps(w, rate);
+  std::vector<ColumnGather> gathers;
   for (size_t i = 0; i < x.size(); ++i) {
-    mine[i] = mine[i].t().contiguous();  // ranks' parts are rows
-    whole.push_back(at::empty(x[i].sizes(), x[i].options()));
-    gathers.push_back(
-        comm.all_gather_rows(mine[i], whole[i], dist::RowPartition(x[i].size(0), comm.world_size())));
+    at::Tensor a = std::exchange(w[i], {});
+    a.mul_(steps[i] / 2);
+    gathers.emplace_back(comm, updated_columns(comm, x[i], std::move(a), Evaluation(options.iterations)));
   }
-  for (size_t i = 0; i < x.size(); ++i) {
-    gathers[i]->wait();
-    x[i] = whole[i].t().contiguous();
-    whole[i].reset();
-  }
+  for (size_t i = 0; i < x.size(); ++i) x[i] = gathers[i].wait();
+  gathers.clear();
   std::vector<double> errors = orthogonality_errors(comm, x);
   for (size_t i = 0; i < x.size(); ++i) {
     if (errors[i] > options.retract_above) {

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/text.h"
+#include "model/bf16_product.h"
 
 namespace spq::trainer {
 namespace {
@@ -65,6 +66,18 @@ int64_t backward_bytes(const ModelSizes& m, const BatchConfig& batch, int64_t co
   return std::max(mlp, attention);
 }
 
+// Logits of a chunk; the input, normed, and their gradients; what the products need.
+int64_t loss_bytes(const ModelSizes& m, const Config& config, int64_t compute, int threads) {
+  const int64_t tokens = config.batch.micro_batch * config.batch.sequence_length;
+  const int64_t chunk = std::min(config.compute.loss_chunk, config.batch.sequence_length);
+  // A GPU has no threads here. Logits sum over d, their gradient over the vocabulary.
+  const bool fp32_sums = compute != kFloat && threads > 0 && model::multiplies_bf16();
+  const int64_t products =
+      fp32_sums ? std::max(chunk * m.width() * kFloat, product_scratch(m.width(), compute, threads))
+                : product_scratch(m.vocabulary(), compute, threads);
+  return chunk * m.vocabulary() * compute + 4 * tokens * m.width() * compute + products;
+}
+
 // Buffers of two neighbouring units, one for even and one for odd numbers.
 int64_t slot_bytes(const ModelSizes& m, int64_t storage) {
   std::array<int64_t, 2> largest = {m.layer_elements(), m.layers() > 1 ? m.layer_elements() : 0};
@@ -94,8 +107,9 @@ int64_t update_bytes(const ModelSizes& m, const Config& config, int world_size) 
   const bool r1 = config.rotation.r1 == RotationKind::kLearned;
   const int64_t one = (r1 ? m.width() * m.width() : m.head_dim() * m.head_dim()) * kFloat;
   const int64_t all = learned_elements(m, config.rotation) * kFloat;
-  // Directions, gathered columns, own columns; the new matrix and what retract() makes around it.
-  return 2 * all + all / world_size + 6 * one;
+  // All new matrices, and what retract() makes around one of them; of many small ones, their columns on the
+  // way to the other ranks take more.
+  return all + std::max(5 * one, all / world_size + one);
 }
 
 }  // namespace
@@ -120,7 +134,6 @@ MemoryPlan plan_memory(const data::LlamaConfig& model, const Config& config, con
                        const Placement& placement, bool keep_activations) {
   const ModelSizes m(model);
   const int64_t tokens = config.batch.micro_batch * config.batch.sequence_length;
-  const int64_t chunk = std::min(config.compute.loss_chunk, config.batch.sequence_length);
   const CacheSize cache = cache_size(m, config.quant);
   const int64_t per_layer = keep_activations ? cache_bytes(cache, bytes.compute) : m.width() * bytes.compute;
   MemoryPlan plan;
@@ -132,8 +145,7 @@ MemoryPlan plan_memory(const data::LlamaConfig& model, const Config& config, con
   plan.optimizer = (m.rotation_elements() + learned_elements(m, config.rotation)) * kFloat;
   plan.keeps_activations = keep_activations;
   plan.activations = tokens * m.layers() * per_layer;
-  plan.loss = chunk * m.vocabulary() * bytes.compute + 4 * tokens * m.width() * bytes.compute +
-              product_scratch(m.vocabulary(), bytes.compute, placement.threads);
+  plan.loss = loss_bytes(m, config, bytes.compute, placement.threads);
   plan.layer = backward_bytes(m, config.batch, bytes.compute, placement.threads) +
                tokens * (cache_bytes(cache, bytes.compute) - per_layer);
   plan.update = update_bytes(m, config, placement.world_size);

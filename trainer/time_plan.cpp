@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "trainer/cayley.h"
 #include "trainer/model_sizes.h"
 
 namespace spq::trainer {
@@ -140,16 +141,15 @@ void add_update(TimePlan& plan, const Config& config, const ModelSizes& sizes, c
   const double others = r2 ? static_cast<double>(sizes.layers()) : 0;
   const double elements = (r1 ? d * d : 0) + others * n * n;
   const double ranks = p.world_size;
-  // W X, the iterations and the check of orthogonality.
-  const auto products = static_cast<double>(config.optimizer.iterations + 2);
-  plan.update_flops = products * 2 * ((r1 ? d * d * d : 0) + others * n * n * n) / ranks;
-  // Passes over whole matrices: isfinite, norm, directions and their norms, transposes; over own columns:
-  // the iterations.
-  const double passes = 30 + (3.0 * static_cast<double>(config.optimizer.iterations) + 6) / ranks;
+  const UpdateCost update = update_cost(config.optimizer.iterations);
+  plan.update_flops = update.products * 2 * ((r1 ? d * d * d : 0) + others * n * n * n) / ranks;
+  // Passes over whole matrices: moments, directions and their norms, transposes, powers of A, the result;
+  // over own columns: the sum of powers.
+  const double passes = 24 + 6 / ranks;
   plan.update = plan.update_flops / device.fp32_rate + passes * elements * 4 / device.fp32_passes;
   if (p.world_size == 1) return;
-  const double received = 2 * elements * 4 * (ranks - 1) / ranks;
-  plan.reduced_bytes = received * 1.5;  // the new columns are gathered, too
+  // A sum over the ranks moves all elements twice, a gather once.
+  plan.reduced_bytes = (2 + update.gathers) * elements * 4 * (ranks - 1) / ranks;
   const bool one_host = p.world_size == p.local_world_size;
   plan.reduction = plan.reduced_bytes / (one_host ? device.link_rate : device.network_rate) +
                    3 * elements * 4 / device.fp32_passes;

@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "dist/single_communicator.h"
@@ -23,6 +24,14 @@ namespace {
 at::Tensor cayley_transform(const at::Tensor& x, const at::Tensor& w, double t) {
   const at::Tensor eye = at::eye(x.size(0), x.options());
   return at::linalg_solve(at::sub(eye, w, t / 2), at::mm(at::add(eye, w, t / 2), x));
+}
+
+// The iteration of the paper: Y <- X + t W (X + Y) / 2, from Y = start.
+at::Tensor cayley_iterate(const at::Tensor& x, const at::Tensor& w, double t, at::Tensor start,
+                          int64_t iterations) {
+  at::Tensor y = std::move(start);
+  for (int64_t i = 0; i < iterations; ++i) y = at::add(x, at::mm(w, at::add(x, y)), t / 2);
+  return y;
 }
 
 // A smooth deterministic matrix, different for each seed.
@@ -68,6 +77,72 @@ TEST(CayleyIterate, ConvergesToTheCayleyTransform) {
     previous = error;
   }
   EXPECT_LE(previous, 1e-12);
+}
+
+// At the longest step, where powers count most. 515: wide enough to be shared by halves (half_product.h), and
+// not divisible by anything here.
+TEST(CayleyStep, EqualsTheIterationOfThePaperForAnyNumberOfIterationsAndRanks) {
+  const std::vector<at::Tensor> start = {model::random_orthogonal(515, 1, 0).to(at::kDouble),
+                                         model::random_orthogonal(7, 1, 1).to(at::kDouble)};
+  const std::vector<at::Tensor> moments = {some_matrix(515, 1).to(at::kDouble),
+                                           some_matrix(7, 2).to(at::kDouble)};
+  for (int64_t iterations = 1; iterations <= 7; ++iterations) {
+    std::vector<at::Tensor> expected;
+    for (size_t i = 0; i < start.size(); ++i) {
+      const at::Tensor w = descent_direction(moments[i]);
+      const double t = clamped_step(w, 1e9);
+      expected.push_back(cayley_iterate(start[i], w, t, at::add(start[i], w.mm(start[i]), t), iterations));
+    }
+    for (int ranks = 1; ranks <= 4; ++ranks) {
+      for (const auto& [dtype, tolerance] : {std::pair(at::kDouble, 1e-12), std::pair(at::kFloat, 5e-7)}) {
+        std::vector<std::vector<at::Tensor>> found(static_cast<size_t>(ranks));
+        dist::run_ranks(ranks, [&](dist::Communicator& comm) {
+          std::vector<at::Tensor> momentum, m;
+          std::vector<at::Tensor>& x = found[static_cast<size_t>(comm.rank())];
+          for (size_t i = 0; i < start.size(); ++i) {
+            x.push_back(start[i].to(dtype).clone());
+            m.push_back(moments[i].to(dtype));
+          }
+          cayley_step(comm, x, m, momentum, 1e9, {.iterations = iterations, .retract_above = 1e9});
+        });
+        for (size_t i = 0; i < start.size(); ++i) {
+          EXPECT_LE(test::max_error(found[0][i], expected[i]), tolerance) << iterations << " on " << ranks;
+          for (const auto& other : found) EXPECT_TRUE(other[i].equal(found[0][i])) << "ranks differ in bits";
+        }
+      }
+    }
+  }
+}
+
+TEST(CayleyStep, CostsTheProductsAndGathersThatPowersByHalvesNeed) {
+  const double products[] = {2, 2.5, 3, 3.5, 3.5, 5, 4.5, 4.5};  // k = 1 to 8
+  const double gathers[] = {2, 3, 2, 3, 3, 2, 3, 3};
+  for (int64_t k = 1; k <= 8; ++k) {
+    EXPECT_EQ(update_cost(k).products, products[k - 1]) << k;
+    EXPECT_EQ(update_cost(k).gathers, gathers[k - 1]) << k;
+  }
+}
+
+TEST(OrthogonalityError, SeesEveryEntryOnAnyNumberOfRanks) {
+  for (const int64_t n : {3, 515}) {
+    for (const auto& [row, column] : {std::pair<int64_t, int64_t>(0, 0),
+                                      {n - 1, n - 1},
+                                      {0, n - 1},
+                                      {n - 1, 0},
+                                      {n / 2, 0},
+                                      {0, n / 2},
+                                      {n / 2 + 1, 0},
+                                      {n / 3, n / 2}}) {
+      const at::Tensor x = at::eye(n);
+      x[row][column].add_(0.25);
+      const double expected = row == column ? 0.5625 : 0.25;
+      for (int ranks = 1; ranks <= 4; ++ranks) {
+        dist::run_ranks(ranks, [&, r = row, c = column](dist::Communicator& comm) {
+          EXPECT_EQ(orthogonality_error(comm, x), expected) << r << ", " << c << " on " << ranks;
+        });
+      }
+    }
+  }
 }
 
 TEST(CayleyStep, FirstOrderStepIsMinusHalfTheSkewPartTimesX) {
