@@ -5,8 +5,8 @@
 
 namespace spq::model {
 
-/// m += a^T b for bf16 a, b [rows, n] and contiguous fp32 m [n, n], on a GPU and where MKL and the processor multiply
-/// bf16 natively; returns false, nothing done, where they do not or the dtypes are others.
+/// m += a^T b for bf16 a, b [rows, n] and contiguous fp32 m [n, n], on a GPU and where MKL and the processor
+/// multiply bf16 natively; returns false, nothing done, where they do not or the dtypes are others.
 ///
 /// The alternatives, 2048 rows of 4096 on two Sapphire Rapids cores: converting to fp32 first takes 5.6 times
 /// as long for the same error (relative error of m - m^T against double: 1.6e-7 here, 1.4e-7 there). at::mm
@@ -19,7 +19,7 @@ bool multiplies_bf16();
 /// a b in fp32 for bf16 a [m, k] and b [k, n] in the memory of a host that multiplies_bf16(); else undefined.
 ///
 /// For long sums, [512, 128256] with [128256, 4096] on two Sapphire Rapids cores: at::mm takes 1.9 times as
-/// long (of 4096 numbers: 1.3 times).
+/// long (for sums of 4096 numbers 1.4 times).
 at::Tensor bf16_product(const at::Tensor& a, const at::Tensor& b);
 
 }  // namespace spq::model

@@ -17,8 +17,7 @@ struct Block {
 /// The part of rows begin..end of an n x n matrix that lies in its band, in blocks: row i has the columns
 /// i - n / 2 to i, counted around, so that of entries (i, j) and (j, i) at least one is in it. Blocks take up
 /// to 255 columns more. Unlike a triangle's, the band's rows are equally long: equally many rows are equal
-/// work. The block on the diagonal comes last of those with the same rows and reaches from or beyond its
-/// first row to or beyond its last.
+/// work. Each block has all diagonal entries of its rows, or none.
 std::vector<Block> band_blocks(int64_t n, int64_t begin, int64_t end);
 
 enum class Symmetry { kSymmetric, kSkew };
