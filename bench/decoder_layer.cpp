@@ -2,7 +2,6 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -10,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/product.h"
 #include "model/quant_config.h"
 #include "model/quant_point.h"
 #include "model/rotation_start.h"
@@ -107,35 +107,35 @@ LayerProducts::LayerProducts(const DecoderLayer& layer)
 }
 
 void LayerProducts::forward() {
-  at::mm_out(heads_out_, residual_, weights_.q.t());
-  at::mm_out(kv_out_, residual_, weights_.k.t());
-  at::mm_out(kv_out_, residual_, weights_.v.t());
-  at::mm_out(residual_out_, heads_, weights_.o_t);
-  at::mm_out(wide_, residual_, weights_.gate.t());
-  at::mm_out(wide_, residual_, weights_.up.t());
-  at::mm_out(residual_out_, wide_, weights_.down_t);
+  model::product_out(heads_out_, residual_, weights_.q.t());
+  model::product_out(kv_out_, residual_, weights_.k.t());
+  model::product_out(kv_out_, residual_, weights_.v.t());
+  model::product_out(residual_out_, heads_, weights_.o_t);
+  model::product_out(wide_, residual_, weights_.gate.t());
+  model::product_out(wide_, residual_, weights_.up.t());
+  model::product_out(residual_out_, wide_, weights_.down_t);
 }
 
 void LayerProducts::gradients() {
-  at::mm_out(wide_, residual_, weights_.down_t.t());
-  at::mm_out(residual_out_, wide_, weights_.up);
-  at::mm_out(residual_out_, wide_, weights_.gate);
-  at::mm_out(heads_out_, residual_, weights_.o_t.t());
-  at::mm_out(residual_out_, kv_, weights_.v);
-  at::mm_out(residual_out_, kv_, weights_.k);
-  at::mm_out(residual_out_, heads_, weights_.q);
+  model::product_out(wide_, residual_, weights_.down_t.t());
+  model::product_out(residual_out_, wide_, weights_.up);
+  model::product_out(residual_out_, wide_, weights_.gate);
+  model::product_out(heads_out_, residual_, weights_.o_t.t());
+  model::product_out(residual_out_, kv_, weights_.v);
+  model::product_out(residual_out_, kv_, weights_.k);
+  model::product_out(residual_out_, heads_, weights_.q);
 }
 
 void LayerProducts::rotations() {
   const int64_t head_dim = r2_.size(0);
   for (int point = 0; point < 2; ++point) {
-    at::mm_out(residual_out_, residual_, r1_);
-    at::mm_out(residual_out_, residual_, r1_.t());
+    model::product_out(residual_out_, residual_, r1_);
+    model::product_out(residual_out_, residual_, r1_.t());
   }
   const auto rotate_heads = [&](const at::Tensor& x, at::Tensor y) {
     y = y.view({-1, head_dim});
-    at::mm_out(y, x.view({-1, head_dim}), r2_);
-    at::mm_out(y, x.view({-1, head_dim}), r2_.t());
+    model::product_out(y, x.view({-1, head_dim}), r2_);
+    model::product_out(y, x.view({-1, head_dim}), r2_.t());
   };
   rotate_heads(kv_, kv_out_);
   rotate_heads(heads_, heads_out_);

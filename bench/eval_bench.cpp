@@ -2,7 +2,6 @@
 // and values, R3 and R4 online), against the matrix products of the forward pass in turn with it. The head
 // has as many rows for two layers as it has for 32. Arguments: tokens of a window.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/randint.h>
 #include <benchmark/benchmark.h>
 
@@ -10,6 +9,7 @@
 #include "bench/least_time.h"
 #include "dist/single_communicator.h"
 #include "model/network.h"
+#include "model/product.h"
 #include "model/sharded_weights.h"
 
 namespace spq::bench {
@@ -51,7 +51,7 @@ void perplexity(benchmark::State& state, at::ScalarType dtype) {
   for (auto _ : state) {
     product.time([&] {
       for (int64_t l = 0; l < kLayers; ++l) products.forward();
-      at::mm_out(logits, h, head.t());
+      model::product_out(logits, h, head.t());
     });
     evaluation.time([&] { benchmark::DoNotOptimize(forward_loss(network, weights, ids)); });
   }

@@ -1,7 +1,6 @@
 #include "model/bf16_product.h"
 
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/empty.h>
 
 #include <limits>
 
@@ -17,12 +16,19 @@ constexpr int kRowMajor = 101;
 constexpr int kPlain = 111;
 constexpr int kTransposed = 112;
 
-// c = a b + beta c, with a transposed on the way where it says so. All contiguous.
-void multiply(const at::Tensor& a, int transposed, const at::Tensor& b, float beta, const at::Tensor& c) {
+struct Factor {
+  at::Tensor values;  // contiguous
+  int transposed;
+};
+
+// c = a b + beta c
+void multiply(const Factor& a, const Factor& b, float beta, const at::Tensor& c) {
   const int rows = static_cast<int>(c.size(0));
   const int columns = static_cast<int>(c.size(1));
-  cblas_gemm_bf16bf16f32(kRowMajor, transposed, kPlain, rows, columns, static_cast<int>(b.size(0)), 1.0f,
-                         a.const_data_ptr(), static_cast<int>(a.size(1)), b.const_data_ptr(), columns, beta,
+  const auto depth = static_cast<int>(a.values.size(a.transposed == kPlain ? 1 : 0));
+  cblas_gemm_bf16bf16f32(kRowMajor, a.transposed, b.transposed, rows, columns, depth, 1.0f,
+                         a.values.const_data_ptr(), static_cast<int>(a.values.size(1)),
+                         b.values.const_data_ptr(), static_cast<int>(b.values.size(1)), beta,
                          c.data_ptr<float>(), columns);
 }
 
@@ -53,16 +59,20 @@ bool add_bf16_product(at::Tensor& m, const at::Tensor& a, const at::Tensor& b) {
     return dtypes_fit;
   }
   if (!dtypes_fit || !multiplies_bf16() || !fits_int(rows)) return false;
-  if (rows > 0) multiply(a.contiguous(), kTransposed, b.contiguous(), 1.0f, m);
+  if (rows > 0) multiply({a.contiguous(), kTransposed}, {b.contiguous(), kPlain}, 1.0f, m);
   return true;
 }
 
-at::Tensor bf16_product(const at::Tensor& a, const at::Tensor& b) {
-  const bool fits = fits_int(a.size(0)) && fits_int(a.size(1)) && fits_int(b.size(1));
-  if (a.is_cuda() || !are_bf16(a, b) || !multiplies_bf16() || !fits || a.numel() == 0) return {};
-  at::Tensor product = at::empty({a.size(0), b.size(1)}, a.options().dtype(at::kFloat));
-  multiply(a.contiguous(), kPlain, b.contiguous(), 0.0f, product);
-  return product;
+bool multiplies_in_bf16(const at::Tensor& a, const at::Tensor& b) {
+  return !a.is_cuda() && are_bf16(a, b) && multiplies_bf16() && fits_int(a.size(0)) && fits_int(a.size(1)) &&
+         fits_int(b.size(1)) && a.numel() > 0 && b.numel() > 0;
+}
+
+void bf16_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {
+  const at::Tensor transposed = b.t();
+  const bool in_place = !b.is_contiguous() && transposed.is_contiguous();
+  multiply({a.contiguous(), kPlain},
+           in_place ? Factor{transposed, kTransposed} : Factor{b.contiguous(), kPlain}, add ? 1.0f : 0.0f, c);
 }
 
 }  // namespace spq::model

@@ -16,10 +16,11 @@ bool add_bf16_product(at::Tensor& m, const at::Tensor& a, const at::Tensor& b);
 /// Whether this host's processor and MKL multiply bf16 natively.
 bool multiplies_bf16();
 
-/// a b in fp32 for bf16 a [m, k] and b [k, n] in the memory of a host that multiplies_bf16(); else undefined.
-///
-/// For long sums, [512, 128256] with [128256, 4096] on two Sapphire Rapids cores: at::mm takes 1.9 times as
-/// long (for sums of 4096 numbers 1.4 times).
-at::Tensor bf16_product(const at::Tensor& a, const at::Tensor& b);
+/// Whether bf16_product can multiply these: bf16 a [m, k] and b [k, n] in the memory of a host that
+/// multiplies_bf16().
+bool multiplies_in_bf16(const at::Tensor& a, const at::Tensor& b);
+
+/// c = a b, or c += a b, for contiguous fp32 c [m, n]. b may be the transpose of a contiguous matrix.
+void bf16_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add);
 
 }  // namespace spq::model

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "model/device.h"
+#include "model/product.h"
 #include "model/rows.h"
 
 namespace spq::model {
@@ -31,17 +32,22 @@ at::Tensor hadamard(const at::Tensor& x, const kernels::HadamardPlan& plan,
   return y;
 }
 
+// Rows, or rows of heads.
+at::Tensor multiply(const at::Tensor& x, const at::Tensor& rotation) {
+  return x.dim() == 2 ? product(x, rotation) : at::matmul(x, rotation);
+}
+
 }  // namespace
 
 at::Tensor Frame::enter(const at::Tensor& x) const {
   if (plan_) return hadamard(x, *plan_, kernels::HadamardDirection::kForward);
-  return rotation_.defined() ? at::matmul(x, rotation_) : x;
+  return rotation_.defined() ? multiply(x, rotation_) : x;
 }
 
 at::Tensor Frame::leave(const at::Tensor& x) const {
   SPQ_ASSERT(!is_one_way_);
   if (plan_) return hadamard(x, *plan_, kernels::HadamardDirection::kInverse);
-  return rotation_.defined() ? at::matmul(x, rotation_.t()) : x;
+  return rotation_.defined() ? multiply(x, rotation_.t()) : x;
 }
 
 }  // namespace spq::model

@@ -1,11 +1,9 @@
 #include "model/layer.h"
 
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/mm.h>
-
 #include <utility>
 
 #include "model/norm.h"
+#include "model/product.h"
 #include "model/quant_point.h"
 #include "model/swiglu.h"
 
@@ -18,10 +16,9 @@ AttentionShape attention_shape(const LayerContext& c) {
 
 at::Tensor mlp_backward(const LayerContext& c, const LayerWeights& w, const LayerCache& keep,
                         const at::Tensor& grad_out, LayerMoments& moments) {
-  const at::Tensor grad_product = at::mm(grad_out, w.down_t.t());
+  const at::Tensor grad_product = product(grad_out, w.down_t.t());
   const SwigluGradients grad = swiglu_backward(keep.gate, keep.up, grad_product);
-  at::Tensor grad_input = at::mm(grad.gate, w.gate);
-  grad_input.addmm_(grad.up, w.up);
+  const at::Tensor grad_input = product_sum({}, {{grad.gate, w.gate}, {grad.up, w.up}});
   if (moments.r1.defined()) accumulate_moment(moments.r1, grad_input, keep.mlp_error);
   at::Tensor grad_residual = grad_out.clone();
   rms_norm_backward_add(keep.residual, grad_input, grad_residual, c.config->rms_norm_eps);
@@ -31,16 +28,16 @@ at::Tensor mlp_backward(const LayerContext& c, const LayerWeights& w, const Laye
 at::Tensor attention_block_backward(const LayerContext& c, const LayerWeights& w, const LayerCache& keep,
                                     at::Tensor grad_residual, LayerMoments& moments) {
   const int64_t tokens = grad_residual.size(0);
-  const at::Tensor grad_attention = at::mm(grad_residual, w.o_t.t());
+  const at::Tensor grad_attention = product(grad_residual, w.o_t.t());
   if (moments.r2.defined()) accumulate_moment(moments.r2, grad_attention, keep.output_error);
   AttentionGradients grad =
       attention_backward(grad_attention, keep.q, keep.k_hat, keep.v_hat, keep.attention, attention_shape(c));
   if (moments.r2.defined()) accumulate_moment(moments.r2, grad.v, keep.value_error);
   apply_rope(grad.q, *c.rope, /*inverse=*/true);
   apply_rope(grad.k, *c.rope, /*inverse=*/true);
-  at::Tensor grad_input = at::mm(grad.q.view({tokens, -1}), w.q);
-  grad_input.addmm_(grad.k.view({tokens, -1}), w.k);
-  grad_input.addmm_(grad.v.view({tokens, -1}), w.v);
+  const at::Tensor grad_input = product_sum(
+      {},
+      {{grad.q.view({tokens, -1}), w.q}, {grad.k.view({tokens, -1}), w.k}, {grad.v.view({tokens, -1}), w.v}});
   if (moments.r1.defined()) accumulate_moment(moments.r1, grad_input, keep.input_error);
   rms_norm_backward_add(keep.h, grad_input, grad_residual, c.config->rms_norm_eps);
   return grad_residual;
@@ -66,9 +63,9 @@ at::Tensor output_input(const LayerContext& c, const LayerWeights& w, const Laye
   const int64_t head_dim = c.config->head_dim;
   const QuantScheme& scheme = *c.scheme;
 
-  keep.q = at::mm(x, w.q.t()).view({tokens, -1, head_dim});
-  at::Tensor k = at::mm(x, w.k.t()).view({tokens, -1, head_dim});
-  const at::Tensor v = at::mm(x, w.v.t()).view({tokens, -1, head_dim});
+  keep.q = product(x, w.q.t()).view({tokens, -1, head_dim});
+  at::Tensor k = product(x, w.k.t()).view({tokens, -1, head_dim});
+  const at::Tensor v = product(x, w.v.t()).view({tokens, -1, head_dim});
   apply_rope(keep.q, *c.rope, /*inverse=*/false);
   apply_rope(k, *c.rope, /*inverse=*/false);
 
@@ -86,7 +83,7 @@ at::Tensor output_input(const LayerContext& c, const LayerWeights& w, const Laye
 
 at::Tensor after_attention(const LayerWeights& w, const at::Tensor& h, const at::Tensor& x,
                            LayerCache* cache) {
-  at::Tensor residual = at::addmm(h, x, w.o_t);
+  at::Tensor residual = product_sum(h, {{x, w.o_t}});
   if (cache) cache->residual = residual;
   return residual;
 }
@@ -101,8 +98,8 @@ at::Tensor gate_up_input(const LayerContext& c, const LayerFrames& f, const at::
 // SwiGLU and the point behind it (R4).
 at::Tensor down_input(const LayerContext& c, const LayerWeights& w, const LayerFrames& f, const at::Tensor& x,
                       LayerCache* cache) {
-  const at::Tensor gate = at::mm(x, w.gate.t());
-  const at::Tensor up = at::mm(x, w.up.t());
+  const at::Tensor gate = product(x, w.gate.t());
+  const at::Tensor up = product(x, w.up.t());
   if (cache) {
     cache->gate = gate;
     cache->up = up;
@@ -111,7 +108,7 @@ at::Tensor down_input(const LayerContext& c, const LayerWeights& w, const LayerF
 }
 
 at::Tensor after_mlp(const LayerWeights& w, const at::Tensor& residual, const at::Tensor& x) {
-  return at::addmm(residual, x, w.down_t);
+  return product_sum(residual, {{x, w.down_t}});
 }
 
 at::Tensor layer_forward(const LayerContext& context, const LayerWeights& weights, const LayerFrames& frames,

@@ -8,9 +8,9 @@
 #include <numeric>
 
 #include "kernels/cross_entropy.h"
-#include "model/bf16_product.h"
 #include "model/device.h"
 #include "model/norm.h"
+#include "model/product.h"
 #include "model/rows.h"
 
 namespace spq::model {
@@ -42,14 +42,9 @@ void cross_entropy(const at::Tensor& logits, const at::Tensor& targets, const at
 // defined. `logits` [n, vocab] is scratch: first the logits, then their gradient.
 void chunk_loss(const at::Tensor& normed, const at::Tensor& targets, const at::Tensor& head,
                 double grad_scale, at::Tensor logits, const at::Tensor& losses, at::Tensor grad) {
-  at::mm_out(logits, normed, head.t());
+  product_out(logits, normed, head.t());
   cross_entropy(logits, targets, losses, grad.defined() ? grad_scale : 0);
-  if (!grad.defined()) return;
-  if (const at::Tensor wide = bf16_product(logits, head); wide.defined()) {
-    grad.copy_(wide);
-  } else {
-    at::mm_out(grad, logits, head);
-  }
+  if (grad.defined()) product_out(grad, logits, head);
 }
 
 }  // namespace

@@ -1,8 +1,7 @@
 #include "model/network.h"
 
-#include <ATen/ops/mm.h>
-
 #include "model/norm.h"
+#include "model/product.h"
 
 namespace spq::model {
 namespace {
@@ -47,7 +46,7 @@ LossResult forward_loss(const Network& network, WeightSource& weights, const at:
 
 at::Tensor forward_logits(const Network& network, WeightSource& weights, const at::Tensor& ids) {
   const at::Tensor h = forward_hidden(network, weights, ids);
-  return at::mm(rms_norm(h, network.config.rms_norm_eps), weights.head().t())
+  return product(rms_norm(h, network.config.rms_norm_eps), weights.head().t())
       .view({ids.size(0), ids.size(1), -1});
 }
 

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "core/text.h"
-#include "model/bf16_product.h"
+#include "model/product.h"
 
 namespace spq::trainer {
 namespace {
@@ -53,28 +53,35 @@ int64_t attention_scratch(int64_t length, int64_t compute, int threads) {
   return threads * rows * columns * (2 * kFloat + (compute == kFloat ? 0 : 3 * compute));
 }
 
+// What a product [rows, depth] with [depth, columns] takes beside its result. A GPU has no threads here.
+int64_t product_bytes(int64_t rows, int64_t depth, int64_t columns, int64_t compute, int threads) {
+  const bool apart = compute != kFloat && threads > 0 && model::product_sums_apart(rows);
+  return std::max(apart ? rows * columns * kFloat : 0, product_scratch(depth, compute, threads));
+}
+
 // The widest moment of a layer's backward pass beyond its cache.
 int64_t backward_bytes(const ModelSizes& m, const BatchConfig& batch, int64_t compute, int threads) {
-  const int64_t bytes = batch.micro_batch * batch.sequence_length * compute;
+  const int64_t rows = batch.micro_batch * batch.sequence_length;
+  const int64_t bytes = rows * compute;
   const int64_t repeated = m.repeats_keys() ? 2 * m.query() : 0;
-  // Gradients coming in and going out, and: gradients of gate, up and their common input;
-  const int64_t mlp =
-      bytes * (3 * m.width() + 2 * m.intermediate()) + product_scratch(m.intermediate(), compute, threads);
+  // Gradients coming in and of the product of gate and up;
+  const int64_t product = bytes * (m.width() + m.intermediate()) +
+                          product_bytes(rows, m.width(), m.intermediate(), compute, threads);
+  // gradients coming in and going out, and: gradients of gate, up and their common input;
+  const int64_t mlp = bytes * (3 * m.width() + 2 * m.intermediate()) +
+                      product_bytes(rows, m.intermediate(), m.width(), compute, threads);
   // attention's own gradients with those of its output, keys and values repeated for their query heads.
   const int64_t attention = bytes * (2 * m.width() + 4 * m.query() + repeated) +
                             attention_scratch(batch.sequence_length, compute, threads);
-  return std::max(mlp, attention);
+  return std::max({product, mlp, attention});
 }
 
 // Logits of a chunk; the input, normed, and their gradients; what the products need.
 int64_t loss_bytes(const ModelSizes& m, const Config& config, int64_t compute, int threads) {
   const int64_t tokens = config.batch.micro_batch * config.batch.sequence_length;
   const int64_t chunk = std::min(config.compute.loss_chunk, config.batch.sequence_length);
-  // A GPU has no threads here. Logits sum over d, their gradient over the vocabulary.
-  const bool fp32_sums = compute != kFloat && threads > 0 && model::multiplies_bf16();
-  const int64_t products =
-      fp32_sums ? std::max(chunk * m.width() * kFloat, product_scratch(m.width(), compute, threads))
-                : product_scratch(m.vocabulary(), compute, threads);
+  const int64_t products = std::max(product_bytes(chunk, m.width(), m.vocabulary(), compute, threads),
+                                    product_bytes(chunk, m.vocabulary(), m.width(), compute, threads));
   return chunk * m.vocabulary() * compute + 4 * tokens * m.width() * compute + products;
 }
 
