@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <type_traits>
 
 #include "core/error.h"
 #include "kernels/aligned.h"
 #include "kernels/bfloat16.h"
 #include "kernels/hadamard_factors.h"
+#include "kernels/hadamard_point.h"
 #include "kernels/hadamard_transform.h"
 #include "kernels/isa.h"
 #include "kernels/quant_row.h"
@@ -105,6 +107,9 @@ template <class T>
 void hadamard_quant_rows(const T* x, T* x_hat, T* error, int64_t rows, const HadamardPlan& plan,
                          const QuantSpec& spec) {
   using A = Accumulate<T>;
+  if constexpr (std::is_same_v<A, float>) {
+    if (is_fast_point(plan, spec)) return hadamard_point_rows(best_isa(), x, x_hat, error, rows, plan, spec);
+  }
   HadamardTransform<A> transform(plan);
   Scratch<A> values(static_cast<size_t>(transform.rows_per_block() * plan.n));
   A* v = values.data();

@@ -3,10 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
-#include "kernels/aligned.h"
 #include "kernels/hadamard.h"
+#include "kernels/hadamard_mix.h"
 
 namespace spq::kernels {
 
@@ -25,10 +24,7 @@ class HadamardTransform {
  private:
   HadamardPlan plan_;
   A norm_;
-  // For each row and each four columns of the factor: which signed sum of four rows, of H and of its
-  // transpose.
-  std::vector<uint16_t> places_, transposed_places_;
-  Scratch<A> sums_;  // all 16 signed sums of four rows, for some columns
+  FactorMix<A> mix_;
 };
 
 }  // namespace spq::kernels

@@ -53,7 +53,7 @@ void walsh_in_registers(A* x) {
   for (int k = 0; k < kVectors; ++k) std::memcpy(x + k * WalshVector<A>::kLength, &v[k], sizeof(V));
 }
 
-/// Butterflies at distance h alone, then at h and 2h in one pass over memory.
+/// Butterflies at distance h alone, then at two distances, one twice the other, in one pass over memory.
 template <class A>
 void walsh_stage(A* x, int64_t n, int64_t h) {
   for (int64_t i = 0; i < n; i += 2 * h) {
@@ -67,18 +67,19 @@ void walsh_stage(A* x, int64_t n, int64_t h) {
   }
 }
 template <class A>
-void walsh_two_stages(A* x, int64_t n, int64_t h) {
+void walsh_two_stages(A* x, int64_t n, int64_t first, int64_t second) {
+  const int64_t h = first < second ? first : second;
   for (int64_t i = 0; i < n; i += 4 * h) {
     SPQ_INDEPENDENT
     for (int64_t j = i; j < i + h; ++j) {
-      const A sum = x[j] + x[j + h];
-      const A difference = x[j] - x[j + h];
-      const A sum2 = x[j + 2 * h] + x[j + 3 * h];
-      const A difference2 = x[j + 2 * h] - x[j + 3 * h];
+      const A sum = x[j] + x[j + first];
+      const A difference = x[j] - x[j + first];
+      const A sum2 = x[j + second] + x[j + first + second];
+      const A difference2 = x[j + second] - x[j + first + second];
       x[j] = sum + sum2;
-      x[j + h] = difference + difference2;
-      x[j + 2 * h] = sum - sum2;
-      x[j + 3 * h] = difference - difference2;
+      x[j + first] = difference + difference2;
+      x[j + second] = sum - sum2;
+      x[j + first + second] = difference - difference2;
     }
   }
 }
@@ -98,7 +99,7 @@ void walsh(A* x, int64_t n) {
     h = kSmall;
     for (int64_t i = 0; i < n; i += h) walsh_in_registers<1>(x + i);
   }
-  for (; 4 * h <= n; h *= 4) walsh_two_stages(x, n, h);
+  for (; 4 * h <= n; h *= 4) walsh_two_stages(x, n, h, 2 * h);
   if (h < n) walsh_stage(x, n, h);
 }
 

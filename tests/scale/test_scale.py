@@ -69,8 +69,9 @@ class Scale(SpqTest):
         self.assertEqual(len(steps), 1)
         print(f"{steps[0]['seconds']:.1f} s for the step; {RANKS} ranks planned {planned / 2**30:.2f} GiB, "
               f"found {watch.peak / 2**30:.2f} GiB", flush=True)
-        self.assertLessEqual(watch.peak, planned, result.out)
-        self.assertGreater(watch.peak, planned / 2, "the plan is far from what happens")
+        if not os.environ.get("SPQ_SANITIZED"):
+            self.assertLessEqual(watch.peak, planned, result.out)
+            self.assertGreater(watch.peak, planned / 2, "the plan is far from what happens")
         r1, _, _ = read_rotations(self.workspace.output("step") / "rotation.h5")
         products = r1[:64].astype(np.float64) @ r1.astype(np.float64).T
         np.testing.assert_allclose(products, np.eye(64, len(r1)), atol=1e-5)
