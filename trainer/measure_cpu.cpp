@@ -1,6 +1,5 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
@@ -10,6 +9,7 @@
 #include <limits>
 
 #include "model/attention.h"
+#include "model/product.h"
 #include "model/quant_point.h"
 #include "model/swiglu.h"
 #include "trainer/devices.h"
@@ -50,10 +50,10 @@ double product_rate(int64_t tokens, int64_t width, int64_t rows, at::ScalarType 
   const at::Tensor w = at::rand({copies, rows, width}, at::kFloat).to(dtype);
   at::Tensor moment = at::zeros({width, width}, at::kFloat);
   const double forward = seconds_of([&] {
-    for (int64_t i = 0; i < copies; ++i) at::mm(x, w[i].t());
+    for (int64_t i = 0; i < copies; ++i) model::product(x, w[i].t());
   });
   const double backward = seconds_of([&] {
-    for (int64_t i = 0; i < copies; ++i) at::mm(y, w[i]);
+    for (int64_t i = 0; i < copies; ++i) model::product(y, w[i]);
   });
   const double moments = seconds_of([&] { model::accumulate_moment(moment, x, x); });
   const auto flops = [&](int64_t n) {
