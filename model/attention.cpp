@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "model/bf16_attention.h"
 #include "model/cuda_settings.h"
 
 namespace spq::model {
@@ -105,6 +106,7 @@ AttentionResult attention(const at::Tensor& q, const at::Tensor& k, const at::Te
 AttentionGradients attention_backward(const at::Tensor& grad_out, const at::Tensor& q, const at::Tensor& k,
                                       const at::Tensor& v, const AttentionResult& forward,
                                       const AttentionShape& s) {
+  if (has_bf16_attention(q)) return bf16_attention_backward(grad_out, q, k, v, forward, s);
   const at::Tensor grad = by_head(grad_out.view({s.batch * s.length, s.heads, s.head_dim}), s);
   const at::Tensor out = by_head(forward.out.view({s.batch * s.length, s.heads, s.head_dim}), s);
   Gradients d;

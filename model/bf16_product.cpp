@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "core/error.h"
+
 // Part of MKL's C interface, which LibTorch carries on x86-64 but declares nowhere. Null where it does not.
 extern "C" [[gnu::weak]] void cblas_gemm_bf16bf16f32(int layout, int transpose_a, int transpose_b, int m,
                                                      int n, int k, float alpha, const void* a, int lda,
@@ -16,20 +18,14 @@ constexpr int kRowMajor = 101;
 constexpr int kPlain = 111;
 constexpr int kTransposed = 112;
 
-struct Factor {
-  at::Tensor values;  // contiguous
-  int transposed;
-};
-
-// c = a b + beta c
-void multiply(const Factor& a, const Factor& b, float beta, const at::Tensor& c) {
-  const int rows = static_cast<int>(c.size(0));
-  const int columns = static_cast<int>(c.size(1));
-  const auto depth = static_cast<int>(a.values.size(a.transposed == kPlain ? 1 : 0));
-  cblas_gemm_bf16bf16f32(kRowMajor, a.transposed, b.transposed, rows, columns, depth, 1.0f,
-                         a.values.const_data_ptr(), static_cast<int>(a.values.size(1)),
-                         b.values.const_data_ptr(), static_cast<int>(b.values.size(1)), beta,
-                         c.data_ptr<float>(), columns);
+// c = a b, or c += a b, a and b contiguous or transposes of contiguous matrices.
+void multiply(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {
+  const auto rows_of = [](const at::Tensor& x) {
+    const bool transposed = !x.is_contiguous();
+    SPQ_ASSERT(!transposed || x.t().is_contiguous());
+    return Bf16Rows{x.const_data_ptr(), x.size(transposed ? 0 : 1), transposed};
+  };
+  bf16_product(c.data_ptr<float>(), {c.size(0), c.size(1), a.size(1)}, rows_of(a), rows_of(b), add);
 }
 
 bool are_bf16(const at::Tensor& a, const at::Tensor& b) {
@@ -59,7 +55,7 @@ bool add_bf16_product(at::Tensor& m, const at::Tensor& a, const at::Tensor& b) {
     return dtypes_fit;
   }
   if (!dtypes_fit || !multiplies_bf16() || !fits_int(rows)) return false;
-  if (rows > 0) multiply({a.contiguous(), kTransposed}, {b.contiguous(), kPlain}, 1.0f, m);
+  if (rows > 0) multiply(m, a.contiguous().t(), b.contiguous(), /*add=*/true);
   return true;
 }
 
@@ -68,11 +64,16 @@ bool multiplies_in_bf16(const at::Tensor& a, const at::Tensor& b) {
          fits_int(b.size(1)) && a.numel() > 0 && b.numel() > 0;
 }
 
+void bf16_product(float* c, const ProductSize& size, const Bf16Rows& a, const Bf16Rows& b, bool add) {
+  const auto of = [](int64_t n) { return static_cast<int>(n); };
+  cblas_gemm_bf16bf16f32(kRowMajor, a.transposed ? kTransposed : kPlain, b.transposed ? kTransposed : kPlain,
+                         of(size.rows), of(size.columns), of(size.depth), 1.0f, a.values, of(a.stride),
+                         b.values, of(b.stride), add ? 1.0f : 0.0f, c, of(size.columns));
+}
+
 void bf16_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, bool add) {
-  const at::Tensor transposed = b.t();
-  const bool in_place = !b.is_contiguous() && transposed.is_contiguous();
-  multiply({a.contiguous(), kPlain},
-           in_place ? Factor{transposed, kTransposed} : Factor{b.contiguous(), kPlain}, add ? 1.0f : 0.0f, c);
+  const bool in_place = b.t().is_contiguous();
+  multiply(c, a.contiguous(), in_place ? b : b.contiguous(), add);
 }
 
 }  // namespace spq::model

@@ -16,6 +16,20 @@ bool add_bf16_product(at::Tensor& m, const at::Tensor& a, const at::Tensor& b);
 /// Whether this host's processor and MKL multiply bf16 natively.
 bool multiplies_bf16();
 
+/// Rows of bf16 values, one every `stride` values; `transposed` makes columns of them.
+struct Bf16Rows {
+  const void* values;
+  int64_t stride;
+  bool transposed = false;
+};
+struct ProductSize {
+  int64_t rows, columns, depth;
+};
+
+/// c = a b, or c += a b, for contiguous fp32 c [rows, columns], a [rows, depth], b [depth, columns], where
+/// multiplies_bf16(). In one thread if called from a thread of for_tasks (rows.h).
+void bf16_product(float* c, const ProductSize& size, const Bf16Rows& a, const Bf16Rows& b, bool add);
+
 /// Whether bf16_product can multiply these: bf16 a [m, k] and b [k, n] in the memory of a host that
 /// multiplies_bf16().
 bool multiplies_in_bf16(const at::Tensor& a, const at::Tensor& b);

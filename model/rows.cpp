@@ -16,4 +16,8 @@ void for_rows(int64_t rows, int64_t cols, const std::function<void(int64_t, int6
   at::parallel_for(0, rows, grain, body);
 }
 
+void for_tasks(int64_t tasks, const std::function<void(int64_t, int64_t)>& body) {
+  at::parallel_for(0, tasks, /*grain_size=*/1, body);
+}
+
 }  // namespace spq::model

@@ -15,6 +15,9 @@ namespace spq::model {
 /// at::set_num_threads allows; a part is large enough that starting a thread pays. Throws what body throws.
 void for_rows(int64_t rows, int64_t cols, const std::function<void(int64_t, int64_t)>& body);
 
+/// The same for tasks of which each is worth a thread. at::get_thread_num() < at::get_num_threads() in body.
+void for_tasks(int64_t tasks, const std::function<void(int64_t, int64_t)>& body);
+
 /// Calls body with a null pointer of the element type of `dtype`: float, double or kernels::bfloat16.
 template <class Body>
 void dispatch_dtype(at::ScalarType dtype, const Body& body) {

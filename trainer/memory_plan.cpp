@@ -10,6 +10,9 @@
 #include <thread>
 
 #include "core/text.h"
+#include "model/attention.h"
+#include "model/bf16_attention.h"
+#include "model/bf16_product.h"
 #include "model/product.h"
 
 namespace spq::trainer {
@@ -46,11 +49,23 @@ int64_t product_scratch(int64_t depth, int64_t compute, int threads) {
   return compute == kFloat ? 0 : threads * std::min(192 * depth, int64_t{1} << 19);
 }
 
-// LibTorch's attention: blocks of scores and of their gradients in fp32 on each thread, in bf16 besides.
-int64_t attention_scratch(int64_t length, int64_t compute, int threads) {
+// What the gradient of attention holds at most: beside its inputs, its results and what it works with.
+int64_t attention_gradient_bytes(const ModelSizes& m, const BatchConfig& batch, int64_t compute,
+                                 int threads) {
+  const int64_t length = batch.sequence_length;
+  const int64_t bytes = batch.micro_batch * length * compute;
+  if (threads > 0 && compute != kFloat && model::multiplies_bf16()) {
+    const int64_t kv_heads = m.key_value() / m.head_dim();
+    const model::AttentionShape shape{batch.micro_batch, length, m.heads(), kv_heads, m.head_dim()};
+    return bytes * (m.query() + 2 * m.key_value()) + model::bf16_attention_scratch(shape, threads);
+  }
+  // LibTorch's: keys and values repeated for their query heads, as are their gradients; on each thread blocks
+  // of scores and of their gradients in fp32, in bf16 besides. A GPU has no threads here.
+  const int64_t repeated = m.repeats_keys() ? 2 * m.query() : 0;
   const int64_t rows = length >= 768 ? 256 : length >= 192 ? 64 : 32;
   const int64_t columns = std::min<int64_t>(length, 512);
-  return threads * rows * columns * (2 * kFloat + (compute == kFloat ? 0 : 3 * compute));
+  return bytes * (3 * m.query() + repeated) +
+         threads * rows * columns * (2 * kFloat + (compute == kFloat ? 0 : 3 * compute));
 }
 
 // What a product [rows, depth] with [depth, columns] takes beside its result. A GPU has no threads here.
@@ -63,17 +78,19 @@ int64_t product_bytes(int64_t rows, int64_t depth, int64_t columns, int64_t comp
 int64_t backward_bytes(const ModelSizes& m, const BatchConfig& batch, int64_t compute, int threads) {
   const int64_t rows = batch.micro_batch * batch.sequence_length;
   const int64_t bytes = rows * compute;
-  const int64_t repeated = m.repeats_keys() ? 2 * m.query() : 0;
   // Gradients coming in and of the product of gate and up;
   const int64_t product = bytes * (m.width() + m.intermediate()) +
                           product_bytes(rows, m.width(), m.intermediate(), compute, threads);
   // gradients coming in and going out, and: gradients of gate, up and their common input;
   const int64_t mlp = bytes * (3 * m.width() + 2 * m.intermediate()) +
                       product_bytes(rows, m.intermediate(), m.width(), compute, threads);
-  // attention's own gradients with those of its output, keys and values repeated for their query heads.
-  const int64_t attention = bytes * (2 * m.width() + 4 * m.query() + repeated) +
-                            attention_scratch(batch.sequence_length, compute, threads);
-  return std::max({product, mlp, attention});
+  // the same and the gradient of attention's output, with attention's own;
+  const int64_t output = bytes * (2 * m.width() + m.query());
+  const int64_t attention = output + attention_gradient_bytes(m, batch, compute, threads);
+  // with gradients of queries, keys, values and of their common input.
+  const int64_t input = output + bytes * (m.width() + m.query() + 2 * m.key_value()) +
+                        product_bytes(rows, m.query(), m.width(), compute, threads);
+  return std::max({product, mlp, attention, input});
 }
 
 // Logits of a chunk; the input, normed, and their gradients; what the products need.

@@ -47,5 +47,9 @@ void for_rows(int64_t rows, int64_t, const std::function<void(int64_t, int64_t)>
   body(0, rows);
 }
 
+void for_tasks(int64_t tasks, const std::function<void(int64_t, int64_t)>& body) {
+  body(0, tasks);
+}
+
 }  // namespace model
 }  // namespace spq
