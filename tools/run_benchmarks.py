@@ -3,6 +3,7 @@
 
     .deps/venv/bin/python tools/run_benchmarks.py            everything: about half an hour on two cores
     .deps/venv/bin/python tools/run_benchmarks.py --quick    the smallest shape of each: a few minutes
+    .deps/venv/bin/python tools/run_benchmarks.py --only "decoder layer"    one section again, on the same day
 
 Every number in the page comes from here, and each stands beside the command that measured it. Run it on a quiet
 machine: a command is repeated (--tries) while other programs take more than 5% of the processors, the quietest run counts,
@@ -11,6 +12,7 @@ configuration. Needs 20 GB of memory (--quick: 12 GB) and 3 GB in the folder for
 """
 import argparse
 import datetime
+import functools
 import json
 import os
 import re
@@ -168,6 +170,9 @@ def with_load(remarks, others):
 
 
 def table(rows):
+    """As Markdown; empty without rows."""
+    if not rows:
+        return ""
     head = ["", "target", "measured", "met", "remarks", "command"]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
 
@@ -271,20 +276,34 @@ def machine():
             f"{os.environ.get('OMP_NUM_THREADS', os.cpu_count())} threads where a row does not say otherwise")
 
 
+def sections_of(path):
+    """Sections of the page that was written today, by title."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if f" on {datetime.date.today()};" not in text:
+        sys.exit(f"run_benchmarks: --only replaces parts of a page written today; {path} was not")
+    return {part.split("\n", 1)[0]: f"## {part}".rstrip() for part in text.split("\n## ")[1:]}
+
+
 def page(arguments, runner):
+    old = sections_of(arguments.out) if arguments.only else {}
+    gathered = functools.cache(lambda: gather_table(runner))
     parts = []
+
+    def add(title, text, body):
+        if arguments.only and not any(words.lower() in title.lower() for words in arguments.only):
+            parts.append(old[title])
+        elif measured := body():
+            parts.append("\n\n".join(filter(None, [f"## {title}", text, measured])))
+
     for title, text, rows in SECTIONS:
-        lines = list(program_rows(runner, rows, arguments.quick))
-        if lines:
-            parts.append(f"## {title}\n\n{text}\n\n{table(lines)}")
-    parts.append(f"## {KERNELS[0]}\n\n{KERNELS[1]}\n\n{kernel_table(runner, arguments.quick)}")
-    gathered, speed = gather_table(runner)
-    parts.append("## Gathering a layer\n\nBandwidth of gathering one layer on two ranks, read through once, over memcpy's with "
-                 f"the same reading.\n\n{gathered}")
-    parts.append("## Gathering between two hosts\n\nTwo network namespaces of this machine, joined by a virtual cable (TCP).\n\n"
-                 + two_hosts_table(runner))
-    parts.append("## Training\n\nPrograms as a user runs them; `bench_training.py` writes the model and the configurations that "
-                 f"stand for <...>.\n\n{training_table(runner, arguments.quick, speed)}")
+        add(title, text, lambda rows=rows: table(list(program_rows(runner, rows, arguments.quick))))
+    add(*KERNELS, lambda: kernel_table(runner, arguments.quick))
+    add("Gathering a layer", "Bandwidth of gathering one layer on two ranks, read through once, over memcpy's with the same "
+        "reading.", lambda: gathered()[0])
+    add("Gathering between two hosts", "Two network namespaces of this machine, joined by a virtual cable (TCP).",
+        lambda: two_hosts_table(runner))
+    add("Training", "Programs as a user runs them; `bench_training.py` writes the model and the configurations that stand for "
+        "<...>.", lambda: training_table(runner, arguments.quick, gathered()[1]))
     made = f"tools/run_benchmarks.py{' --quick' if arguments.quick else ''}"
     head = (f"# Benchmarks\n\nWritten by `{made}` on {datetime.date.today()}; do not edit. Machine: {machine()}. Times "
             "are in seconds and the least of several. A row is disturbed where other programs took 5% of the processors or more.")
@@ -305,6 +324,8 @@ def main():
     parser.add_argument("--build", type=Path, default=Path("build/bench"), help="build folder (default: %(default)s)")
     parser.add_argument("--cmake", action="append", default=[], metavar="-DKEY=VALUE", help="option of the configuration")
     parser.add_argument("--tries", type=int, default=3, help="runs of a command that others disturb (default: %(default)s)")
+    parser.add_argument("--only", action="append", default=[], metavar="WORDS",
+                        help="measure the section with these words in its title, keep the others of a page written today")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()
