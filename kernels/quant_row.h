@@ -75,12 +75,12 @@ bool find_ranges(const T* x, const Map& map, int64_t length, int64_t groups, con
   if (!in_avx512) {
     for (int64_t g = 0; g < groups; ++g) extremes[g] = min_max<T, A>(x + g * length, length);
   }
+  SPQ_INDEPENDENT
   for (int64_t g = 0; g < groups; ++g) {
     // Both maps keep the order of values.
     ranges[g] = range_between(MinMax<A>{map(extremes[g].min), map(extremes[g].max)}, spec);
-    in_avx512 = in_avx512 && FastQuantizer<A>::fits(ranges[g]);
   }
-  return in_avx512;
+  return in_avx512 && std::all_of(ranges, ranges + groups, FastQuantizer<A>::fits);
 }
 
 /// Quantizes a row of values map(x[i]), group by group, into the outputs that are not null.
