@@ -15,8 +15,7 @@ void fake_quant_rows(const T* x, T* x_hat, T* error, int64_t rows, int64_t cols,
   run_vectorised([&] {
     for_outputs(x_hat, error, [&]<bool kWriteHat, bool kWriteError>() {
       for (int64_t row = 0; row < rows * cols; row += cols) {
-        quant_row<kWriteHat, kWriteError>(x + row, AsItIs<T>(), kWriteHat ? x_hat + row : nullptr,
-                                          kWriteError ? error + row : nullptr, cols, spec);
+        quant_row<kWriteHat, kWriteError>(x + row, AsItIs<T>(), at(x_hat, row), at(error, row), cols, spec);
       }
     });
   });

@@ -39,13 +39,7 @@ void replace_by_error(A* v, int64_t n, int64_t length, A norm, const QuantSpec& 
     for (int64_t begin = 0; begin < n; begin += length) {
       const MinMax<A> m = min_max<A, A>(v + begin, length);
       const QuantRange<A> range = range_between(MinMax<A>{m.min * norm, m.max * norm}, spec);
-      with_quantizer(range, [=](auto quantizer) {
-        SPQ_INDEPENDENT
-        for (int64_t i = begin; i < begin + length; ++i) {
-          const A value = v[i] * norm;
-          v[i] = norm * (quantizer(value) - value);
-        }
-      });
+      error_behind_transform(v + begin, length, v + begin, 1, length, norm, range);
     }
   });
 }
@@ -119,7 +113,7 @@ void hadamard_quant_rows(const T* x, T* x_hat, T* error, int64_t rows, const Had
     transform.apply(v, count, HadamardDirection::kForward);
     replace_by_error(v, n, length, transform.norm(), spec);
     transform.apply(v, count, HadamardDirection::kInverse);
-    store_point(x + begin, v, x_hat ? x_hat + begin : nullptr, error ? error + begin : nullptr, n);
+    store_point(x + begin, v, at(x_hat, begin), at(error, begin), n);
   });
 }
 

@@ -60,20 +60,6 @@ class Extremes {
   V high_[kChains];
 };
 
-// out = norm (Q(norm v) - norm v) for `rows` rows of n values: the error, scaled for the way back.
-void quantize(const float* v, int64_t stride, float* out, int64_t rows, int64_t n, float norm,
-              const QuantRange<float>& range) {
-  with_quantizer(range, [=](auto quantizer) {
-    for (int64_t i = 0; i < rows; ++i) {
-      SPQ_INDEPENDENT
-      for (int64_t j = 0; j < n; ++j) {
-        const float value = v[i * stride + j] * norm;
-        out[i * n + j] = norm * (quantizer(value) - value);
-      }
-    }
-  });
-}
-
 // Blocks of factor * m values. One per thread.
 template <class T>
 class Point {
@@ -94,16 +80,16 @@ class Point {
   void run(const T* x, T* x_hat, T* error, int64_t blocks) {
     const int64_t n = factor_ * m_;
     for (int64_t b = 0; b < blocks; b += at_once_) {
-      const int64_t at = b * n;
+      const int64_t first = b * n;
       const int64_t count = std::min(at_once_, blocks - b);
-      next_ = blocks - b >= 2 * at_once_ ? x + at + at_once_ * n : nullptr;
-      forward<kIsa>(x + at, count);
+      next_ = blocks - b >= 2 * at_once_ ? x + first + at_once_ * n : nullptr;
+      forward<kIsa>(x + first, count);
       if (factor_ == 1) {
         error_of_segments<kIsa>(count);
       } else {
         error_of_columns<kIsa>();
       }
-      inverse<kIsa>(x + at, x_hat ? x_hat + at : nullptr, error ? error + at : nullptr, count);
+      inverse<kIsa>(x + first, at(x_hat, first), at(error, first), count);
     }
   }
 
@@ -120,11 +106,10 @@ class Point {
   void inverse(const T* x, T* x_hat, T* error, int64_t blocks) {
     for_outputs(x_hat, error, [&]<bool kHat, bool kError>() {
       for (int64_t i = 0; i < blocks * factor_; ++i) {
-        const int64_t at = i * m_;
+        const int64_t first = i * m_;
         look_ahead(m_ / 4);
-        SegmentWalsh<kIsa, T>::template inverse<kHat, kError>(values_.data() + i * stride_, x + at,
-                                                              kHat ? x_hat + at : nullptr,
-                                                              kError ? error + at : nullptr, m_);
+        SegmentWalsh<kIsa, T>::template inverse<kHat, kError>(values_.data() + i * stride_, x + first,
+                                                              at(x_hat, first), at(error, first), m_);
       }
     });
   }
@@ -141,20 +126,10 @@ class Point {
       extremes[b] = seen.over_all();
     }
     QuantRange<float> ranges[kMostBlocks];
-    ranges_between(extremes, ranges, blocks);
+    find_ranges_between(extremes, Times<float>{norm_}, blocks, spec_, ranges);
     for (int64_t b = 0; b < blocks; ++b) {
       look_ahead(m_ / 2);
-      quantize(v + b * m_, m_, v + b * m_, 1, m_, norm_, ranges[b]);
-    }
-  }
-
-  // Ranges of values times norm; a loop, so that sixteen are found at once.
-  void ranges_between(const MinMax<float>* extremes, QuantRange<float>* ranges, int64_t count) const {
-    const QuantSpec spec = spec_;
-    const float norm = norm_;
-    SPQ_INDEPENDENT
-    for (int64_t b = 0; b < count; ++b) {
-      ranges[b] = range_between(MinMax<float>{extremes[b].min * norm, extremes[b].max * norm}, spec);
+      error_behind_transform(v + b * m_, m_, v + b * m_, 1, m_, norm_, ranges[b]);
     }
   }
 
@@ -171,11 +146,11 @@ class Point {
     }
     const MinMax<float> found = extremes.over_all();
     QuantRange<float> range;
-    ranges_between(&found, &range, 1);
+    find_ranges_between(&found, Times<float>{norm_}, 1, spec_, &range);
     float* tile = tile_.data();
     for (int64_t t = m_ - kWidth; t >= 0; t -= kWidth) {  // backwards: the last tiles are still in the cache
       look_ahead(factor_ * kWidth / 4);
-      quantize(v + t, stride_, tile, factor_, kWidth, norm_, range);
+      error_behind_transform(v + t, stride_, tile, factor_, kWidth, norm_, range);
       mix<kIsa>(tile, kWidth, v + t, HadamardDirection::kInverse);
     }
   }

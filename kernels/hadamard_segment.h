@@ -12,6 +12,7 @@
 #include "kernels/hadamard_fold.h"
 #include "kernels/hadamard_pair.h"
 #include "kernels/lanes.h"
+#include "kernels/quant_arithmetic.h"
 #include "kernels/walsh.h"
 
 namespace spq::kernels {
@@ -47,7 +48,6 @@ class SegmentWalsh {
   /// Of v, into the outputs that are asked for; changes v.
   template <bool kHat, bool kError>
   static void inverse(float* v, const T* x, T* x_hat, T* error, int64_t m) {
-    const auto at = [](T* p, int64_t i) { return p ? p + i : nullptr; };
     for_parts(m, [&]<int kVectors>() {
       constexpr int64_t kPart = kVectors * kLanes;
       if (m == kPart) return inverse_part<kVectors, false, kHat, kError>(v, x, x_hat, error);
@@ -126,8 +126,7 @@ class SegmentWalsh {
       PairFold<kLanes>::inverse(v[k], v[k + 1]);
       butterfly(v[k], v[k + 1]);
       const int64_t i = Pair::begin(k / 2);
-      Pair::template store_point<kHat, kError>(v[k], v[k + 1], x + i, kHat ? x_hat + i : nullptr,
-                                               kError ? error + i : nullptr);
+      Pair::template store_point<kHat, kError>(v[k], v[k + 1], x + i, at(x_hat, i), at(error, i));
     }
   }
 };

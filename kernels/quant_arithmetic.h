@@ -15,6 +15,12 @@
 
 namespace spq::kernels {
 
+/// A pointer into an output that may be null.
+template <class T>
+constexpr T* at(T* p, int64_t i) {
+  return p ? p + i : nullptr;
+}
+
 constexpr int64_t group_length(int64_t cols, const QuantSpec& spec) {
   return spec.group_size > 0 ? spec.group_size : cols;
 }

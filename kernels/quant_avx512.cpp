@@ -117,11 +117,10 @@ void quant_some(const bfloat16* x, float factor, bfloat16* x_hat, bfloat16* erro
                 int64_t groups, const QuantRange<float>* ranges) {
   const bool table = ranges[0].code_max - ranges[0].code_min < 16;
   for (int64_t g = 0; g < groups; ++g) {
-    bfloat16* hat_of_group = kWriteHat ? x_hat + g * length : nullptr;
-    bfloat16* error_of_group = kWriteError ? error + g * length : nullptr;
+    const int64_t i = g * length;
     const auto group = table ? quant_group<kWriteHat, kWriteError, kFactor, true>
                              : quant_group<kWriteHat, kWriteError, kFactor, false>;
-    group(x + g * length, factor, hat_of_group, error_of_group, length, groups * length, ranges[g]);
+    group(x + i, factor, at(x_hat, i), at(error, i), length, groups * length, ranges[g]);
   }
 }
 

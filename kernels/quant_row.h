@@ -61,6 +61,34 @@ void for_outputs(const T* x_hat, const T* error, const Body& body) {
 /// Groups whose ranges are found together: their divisions overlap.
 inline constexpr int64_t kRangesAtOnce = 32;
 
+/// Ranges of `count` groups of values map(x) from the extremes of x; a loop, so that several are found at
+/// once.
+template <class A, class Map>
+void find_ranges_between(const MinMax<A>* extremes, const Map& map, int64_t count, const QuantSpec& spec,
+                         QuantRange<A>* ranges) {
+  SPQ_INDEPENDENT
+  for (int64_t g = 0; g < count; ++g) {
+    // Both maps keep the order of values.
+    ranges[g] = range_between(MinMax<A>{map(extremes[g].min), map(extremes[g].max)}, spec);
+  }
+}
+
+/// out = norm (Q(norm v) - norm v) for `rows` rows of n values, `stride` apart in v and n apart in out, which
+/// may be v: the error behind a transform that is norm times an unnormalised one, scaled for the way back.
+template <class A>
+void error_behind_transform(const A* v, int64_t stride, A* out, int64_t rows, int64_t n, A norm,
+                            const QuantRange<A>& range) {
+  with_quantizer(range, [=](auto quantizer) {
+    for (int64_t i = 0; i < rows; ++i) {
+      SPQ_INDEPENDENT
+      for (int64_t j = 0; j < n; ++j) {
+        const A value = v[i * stride + j] * norm;
+        out[i * n + j] = norm * (quantizer(value) - value);
+      }
+    }
+  });
+}
+
 /// Ranges of groups of `length` values map(x[i]). True if avx512::quant_groups can quantize them.
 template <class T, class Map>
 bool find_ranges(const T* x, const Map& map, int64_t length, int64_t groups, const QuantSpec& spec,
@@ -75,11 +103,7 @@ bool find_ranges(const T* x, const Map& map, int64_t length, int64_t groups, con
   if (!in_avx512) {
     for (int64_t g = 0; g < groups; ++g) extremes[g] = min_max<T, A>(x + g * length, length);
   }
-  SPQ_INDEPENDENT
-  for (int64_t g = 0; g < groups; ++g) {
-    // Both maps keep the order of values.
-    ranges[g] = range_between(MinMax<A>{map(extremes[g].min), map(extremes[g].max)}, spec);
-  }
+  find_ranges_between(extremes, map, groups, spec, ranges);
   return in_avx512 && std::all_of(ranges, ranges + groups, FastQuantizer<A>::fits);
 }
 
@@ -90,8 +114,8 @@ void quant_row(const T* x, const Map& map, T* x_hat, T* error, int64_t cols, con
   QuantRange<Accumulate<T>> ranges[kRangesAtOnce];
   for (int64_t begin = 0, groups = 0; begin < cols; begin += groups * length) {
     groups = std::min(kRangesAtOnce, (cols - begin) / length);
-    T* hats = kWriteHat ? x_hat + begin : nullptr;
-    T* errors = kWriteError ? error + begin : nullptr;
+    T* hats = at(x_hat, begin);
+    T* errors = at(error, begin);
     const bool in_avx512 = find_ranges(x + begin, map, length, groups, spec, ranges);
     if constexpr (avx512::kHas<T>) {
       if (in_avx512) {
@@ -100,9 +124,8 @@ void quant_row(const T* x, const Map& map, T* x_hat, T* error, int64_t cols, con
       }
     }
     for (int64_t g = 0; g < groups; ++g) {
-      const int64_t at = g * length;
-      quant_group<kWriteHat, kWriteError>(x + begin + at, map, kWriteHat ? hats + at : nullptr,
-                                          kWriteError ? errors + at : nullptr, length, ranges[g]);
+      const int64_t i = g * length;
+      quant_group<kWriteHat, kWriteError>(x + begin + i, map, at(hats, i), at(errors, i), length, ranges[g]);
     }
   }
 }

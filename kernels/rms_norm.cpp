@@ -11,16 +11,11 @@
 namespace spq::kernels {
 namespace {
 
-template <class A>
-A inverse_rms(A sum_of_squares, int64_t cols, double eps) {
-  return A{1} / std::sqrt(sum_of_squares / static_cast<A>(cols) + static_cast<A>(eps));
-}
-
-// 1 / rms of a row.
+// Of a row.
 template <class T>
-Accumulate<T> inverse_rms_of(const T* x, int64_t cols, double eps) {
+Accumulate<T> inverse_rms(const T* x, int64_t cols, double eps) {
   using A = Accumulate<T>;
-  return inverse_rms(dot<T, A>(x, x, cols), cols, eps);
+  return A{1} / std::sqrt(dot<T, A>(x, x, cols) / static_cast<A>(cols) + static_cast<A>(eps));
 }
 
 }  // namespace
@@ -30,7 +25,7 @@ void rms_norm(const T* x, T* y, int64_t rows, int64_t cols, double eps) {
   using A = Accumulate<T>;
   run_vectorised([=] {
     for (int64_t begin = 0; begin < rows * cols; begin += cols) {
-      const A r = inverse_rms_of(x + begin, cols, eps);
+      const A r = inverse_rms(x + begin, cols, eps);
       map_row<T>({x + begin}, {y + begin}, cols, [r](const A(&in)[1], A(&out)[1]) { out[0] = in[0] * r; });
     }
   });
@@ -42,9 +37,8 @@ void rms_norm_quant(const T* x, T* x_hat, T* error, int64_t rows, int64_t cols, 
   run_vectorised([&] {
     for_outputs(x_hat, error, [&]<bool kWriteHat, bool kWriteError>() {
       for (int64_t row = 0; row < rows * cols; row += cols) {
-        const Times<T> normed{inverse_rms_of(x + row, cols, eps)};
-        quant_row<kWriteHat, kWriteError>(x + row, normed, kWriteHat ? x_hat + row : nullptr,
-                                          kWriteError ? error + row : nullptr, cols, spec);
+        const Times<T> normed{inverse_rms(x + row, cols, eps)};
+        quant_row<kWriteHat, kWriteError>(x + row, normed, at(x_hat, row), at(error, row), cols, spec);
       }
     });
   });
@@ -55,7 +49,7 @@ void rms_norm_backward_add(const T* x, const T* dy, T* dx, int64_t rows, int64_t
   using A = Accumulate<T>;
   run_vectorised([=] {
     for (int64_t begin = 0; begin < rows * cols; begin += cols) {
-      const A r = inverse_rms_of(x + begin, cols, eps);
+      const A r = inverse_rms(x + begin, cols, eps);
       const A slope = dot<T, A>(dy + begin, x + begin, cols) * r * r * r / static_cast<A>(cols);
       map_row<T>({x + begin, dy + begin, dx + begin}, {dx + begin}, cols,
                  [r, slope](const A(&in)[3], A(&out)[1]) {

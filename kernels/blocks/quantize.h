@@ -51,10 +51,4 @@ SPQ_BLOCK Pack<float, kWidth> numbers(const Pack<T, kWidth>& pack) {
   return values;
 }
 
-/// A pointer into an output that may be null.
-template <class T>
-SPQ_BLOCK T* at(T* p, int64_t i) {
-  return p ? p + i : nullptr;
-}
-
 }  // namespace spq::kernels::blocks
